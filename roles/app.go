@@ -1,0 +1,152 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes of the command.
+const (
+	exitOK    = 0
+	exitError = 1 // the role failed
+	exitUsage = 2 // the command line, or the environment, is wrong
+)
+
+// usageError is a mistake of whoever typed the command: shown as one line, exit code 2.
+type usageError struct {
+	command string // as in "server"; empty for the command itself
+	err     error
+}
+
+func (e *usageError) Error() string {
+	name := "tbmsock"
+	if e.command != "" && e.command != name {
+		name += " " + e.command
+	}
+	return fmt.Sprintf("%s: %v (see %s --help)", name, e.err, name)
+}
+
+func (e *usageError) Unwrap() error { return e.err }
+
+// Main runs the command line and returns its exit code. ctx ends at the first signal. Data is
+// written to stdout, logs to stderr.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, strings.ReplaceAll(err.Error(), "\n", "; "))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitError
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:                 "tbmsock",
+		Usage:                "the telemetry line between a tunnel boring machine and everyone who watches it",
+		Version:              version(),
+		HideVersion:          true, // there is a command for it
+		HideHelpCommand:      true,
+		EnableBashCompletion: true,
+		Writer:               stdout,
+		ErrWriter:            stderr,
+		// Only main exits.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   onUsageError,
+		Action: func(c *cli.Context) error {
+			if name := c.Args().First(); name != "" {
+				return &usageError{err: fmt.Errorf("%q is not a command; use %s", name, commandNames(c.App))}
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Commands: []*cli.Command{
+			serverCommand(),
+			versionCommand(),
+		},
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+		inner := c.Action
+		name := c.Name
+		c.Action = func(c *cli.Context) error {
+			if c.Args().Present() {
+				return &usageError{name, fmt.Errorf("unexpected argument %q", c.Args().First())}
+			}
+			return inner(c)
+		}
+	}
+	return app
+}
+
+// onUsageError turns an error of the flag parser into one line.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	name := ""
+	if c.Command != nil {
+		name = c.Command.Name
+	}
+	return &usageError{name, flagError(err)}
+}
+
+func commandNames(app *cli.App) string {
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version",
+		Action: func(c *cli.Context) error {
+			_, err := fmt.Fprintln(c.App.Writer, "tbmsock", version())
+			return err
+		},
+	}
+}
+
+// version is the module's version, or the revision it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := strings.Trim(info.Main.Version, "()")
+	revision := ""
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	if v == "devel" && revision != "" {
+		v += "-" + revision
+	}
+	return v + " " + info.GoVersion
+}
+
+// env is the variable that a flag reads too.
+func env(flag string) []string {
+	return []string{"TBMSOCK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+}
+
+// isTerminal tells whether w is one, for colours.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,43 @@
+package roles
+
+import (
+	"io"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+)
+
+func logFlags() []cli.Flag {
+	return []cli.Flag{
+		choiceFlagDefault("log-level", "least level that is logged", "info", "debug", "info", "warn", "error"),
+		choiceFlag("log-format", "form of the log lines on stderr", "text", "json"),
+	}
+}
+
+func choiceFlagDefault(name, usage, value string, choices ...string) *cli.GenericFlag {
+	f := choiceFlag(name, usage, choices...)
+	f.Value = &choiceValue{value, choices}
+	return f
+}
+
+// newLog makes the log of a role, on w.
+func newLog(c *cli.Context, w io.Writer) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(w)
+	if level, err := logrus.ParseLevel(choiceOf(c, "log-level")); err == nil { // always: the flag has checked it
+		log.SetLevel(level)
+	}
+	const stamp = "2006-01-02T15:04:05.000Z07:00"
+	if choiceOf(c, "log-format") == "json" {
+		log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: stamp})
+	} else {
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: stamp})
+	}
+	return log
+}
+
+// drainFlag is how long a role may take to say good-bye.
+func drainFlag() cli.Flag {
+	return durationFlag("drain", "at the end, time to tell the other side and to send what waits", 5*time.Second, 0, 10*time.Minute)
+}

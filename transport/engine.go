@@ -1,0 +1,135 @@
+package transport
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Message is one Engine.IO message: text or binary. Whoever is handed a Message owns Data.
+type Message struct {
+	Binary bool
+	Data   []byte
+}
+
+// Handshake is what is known of a client from the HTTP request that opened its connection.
+// It is read-only once made.
+type Handshake struct {
+	Header     http.Header
+	Query      url.Values
+	RemoteAddr string
+	Time       time.Time // when the request arrived
+}
+
+// Conn is one Engine.IO connection as the Socket.IO layer sees it, server or client side.
+// All methods are safe for concurrent use and none of them blocks on the network.
+type Conn interface {
+	// ID is the Engine.IO session id. With it anyone can speak for this client over
+	// polling, so it is given to nobody else.
+	ID() string
+	// Revision is the Engine.IO revision: 3 or 4.
+	Revision() int
+	// Transport is "polling" or "websocket", as it is now.
+	Transport() string
+	// Handshake is the request that opened the connection; nil on the client side.
+	Handshake() *Handshake
+	// Close ends the connection. If the reason allows (see [Reason.Flushes]) what waits in
+	// the outbox is written first, for at most the engine's drain time. Only the first
+	// call's reason counts. It returns at once; Peer.Closed follows.
+	Close(Reason, error)
+}
+
+// Peer is the Socket.IO end of a [Conn]. An engine calls Opened, then Receive any number of
+// times, then Closed, never two of them at once; only Closing may come while another runs.
+type Peer interface {
+	// Outbox holds what the connection has to write. It is the same for the whole life of
+	// the peer.
+	Outbox() *Outbox
+	// Opened is called once, when the Engine.IO handshake stands in the outbox.
+	Opened()
+	// Receive takes the next message; it may block, and while it does nothing more is read
+	// from this client. An error ends the connection with its reason if it is a
+	// [*DisconnectError], with [ReasonParseError] otherwise.
+	Receive(Message) error
+	// Closing is called once, as soon as the connection begins to end: whatever Receive
+	// waits for should be let go. It must not block.
+	Closing(Reason, error)
+	// Closed is called once, last.
+	Closed(Reason, error)
+}
+
+// Acceptor makes the peer of a new connection; the engine refuses the handshake with the
+// error, if there is one.
+type Acceptor func(Conn) (Peer, error)
+
+// Engine serves one revision of the Engine.IO protocol. Its ServeHTTP gets every request on
+// the Socket.IO path that asks for that revision, with CORS already answered.
+type Engine interface {
+	http.Handler
+	// Revision is the value of the EIO query parameter that this engine serves.
+	Revision() int
+	// Shutdown takes no new connection, closes the open ones with the reason, and returns
+	// when every goroutine of the engine has ended. When ctx ends first, it cuts what is
+	// left and still waits.
+	Shutdown(ctx context.Context, reason Reason) error
+}
+
+// EngineOptions is what every engine is told. Zero values mean the defaults named.
+type EngineOptions struct {
+	PingInterval     time.Duration // 25 s
+	PingTimeout      time.Duration // 20 s
+	HandshakeTimeout time.Duration // 10 s; for an upgrade and for a WebSocket handshake
+	DrainTimeout     time.Duration // 5 s; for writing what waits when a connection is closed
+	MaxPayload       int64         // 1,000,000 bytes; one message, one POST body
+	Counters         *Counters     // nil: counted, but nobody can read it
+}
+
+// WithDefaults returns o with every zero value replaced.
+func (o EngineOptions) WithDefaults() EngineOptions {
+	orDuration(&o.PingInterval, 25*time.Second)
+	orDuration(&o.PingTimeout, 20*time.Second)
+	orDuration(&o.HandshakeTimeout, 10*time.Second)
+	orDuration(&o.DrainTimeout, 5*time.Second)
+	if o.MaxPayload <= 0 {
+		o.MaxPayload = 1_000_000
+	}
+	if o.Counters == nil {
+		o.Counters = new(Counters)
+	}
+	return o
+}
+
+func orDuration(d *time.Duration, def time.Duration) {
+	if *d <= 0 {
+		*d = def
+	}
+}
+
+// NewEngine makes an engine whose new connections go to accept.
+type NewEngine func(EngineOptions, Acceptor) Engine
+
+// DialOptions is what a client-side engine is told.
+type DialOptions struct {
+	// Transports to use, in order; more than one means: begin with the first and upgrade.
+	// Empty means polling, then websocket.
+	Transports []string
+	Header     http.Header // added to every request; may be nil
+	MaxPayload int64       // largest message accepted; 0: 16 MiB
+	// HTTP is used for polling and for the WebSocket handshake's dial; nil: a client of the
+	// engine's own, whose connections end with the session.
+	HTTP *http.Client
+	// HandshakeTimeout bounds each step of the handshake; 0: 10 s.
+	HandshakeTimeout time.Duration
+	// DrainTimeout bounds the writing of what waits when the connection is closed; 0: 5 s.
+	DrainTimeout time.Duration
+}
+
+// Dialer opens client connections of one Engine.IO revision. Dial returns when the handshake
+// is done (an upgrade goes on behind it), having called nothing on peer but Outbox; Opened, Receive and
+// Closed come from the connection's own goroutines. ctx bounds the handshake only.
+// [ErrUnsupportedVersion] means that the server wants another revision.
+type Dialer interface {
+	Revision() int
+	Dial(ctx context.Context, u *url.URL, opts DialOptions, peer Peer) (Conn, error)
+}

@@ -1,0 +1,113 @@
+package engine4
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+
+	"tbmsock/transport"
+	"tbmsock/transport/wire"
+)
+
+// separator stands between the packets of a payload (Engine.IO protocol, "Packet encoding, HTTP
+// long-polling").
+const separator = 0x1e
+
+// maxPackets bounds the packets in one payload: each costs more than its bytes.
+const maxPackets = 16384
+
+// codec is the wire form of revision 4: a packet is its type and its text; a binary message is
+// itself on a WebSocket, and 'b' with base64 in a payload.
+type codec struct{}
+
+var _ wire.Codec = codec{}
+
+func (codec) SocketFrame(f *transport.Frame) []byte {
+	return f.Wire(transport.FormWebSocket, encodeSocket)
+}
+
+func encodeSocket(f *transport.Frame, prefixed []byte) []byte {
+	text := wire.TextFrame(f, prefixed)
+	if len(f.Attachments()) == 0 {
+		return text
+	}
+	out := append(make([]byte, 0, len(text)+f.Size()), text...)
+	for _, a := range f.Attachments() {
+		out = wire.AppendFrame(out, true, a)
+	}
+	return out
+}
+
+func (codec) ParseMessage(binary bool, data []byte) (wire.Packet, error) {
+	if binary {
+		return wire.Packet{Type: transport.EngineMessage, Binary: true, Data: data}, nil
+	}
+	return parseText(data)
+}
+
+func parseText(data []byte) (wire.Packet, error) {
+	if len(data) == 0 {
+		return wire.Packet{}, parseError("empty packet")
+	}
+	if data[0] < transport.EngineOpen || data[0] > transport.EngineNoop {
+		return wire.Packet{}, parseError("unknown packet type %q", data[0])
+	}
+	return wire.Packet{Type: data[0], Data: data[1:]}, nil
+}
+
+func encodePolling(f *transport.Frame, _ []byte) []byte {
+	out := append(make([]byte, 0, len(f.Text())+1), f.Kind())
+	out = append(out, f.Text()...)
+	for _, a := range f.Attachments() {
+		out = append(out, separator, 'b')
+		out = base64.StdEncoding.AppendEncode(out, a)
+	}
+	return out
+}
+
+func (codec) WritePayload(w http.ResponseWriter, _ *http.Request, frames []*transport.Frame) error {
+	parts := make([][]byte, len(frames))
+	for i, f := range frames {
+		parts[i] = f.Wire(transport.FormPolling4, encodePolling)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, err := w.Write(bytes.Join(parts, []byte{separator}))
+	return err
+}
+
+func (codec) ParsePayload(_ *http.Request, body []byte) ([]wire.Packet, error) {
+	n := bytes.Count(body, []byte{separator}) + 1
+	if n > maxPackets {
+		return nil, parseError("%d packets in one payload, %d allowed", n, maxPackets)
+	}
+	packets := make([]wire.Packet, 0, n)
+	for part := range bytes.SplitSeq(body, []byte{separator}) {
+		if len(part) > 0 && part[0] == 'b' {
+			data, err := decodeBase64(part[1:])
+			if err != nil {
+				return nil, parseError("binary packet: %w", err)
+			}
+			packets = append(packets, wire.Packet{Type: transport.EngineMessage, Binary: true, Data: data})
+			continue
+		}
+		p, err := parseText(part)
+		if err != nil {
+			return nil, err
+		}
+		packets = append(packets, p)
+	}
+	return packets, nil
+}
+
+// decodeBase64 decodes in place.
+func decodeBase64(b []byte) ([]byte, error) {
+	b = bytes.TrimRight(b, "=") // some encoders leave the padding out
+	n, err := base64.RawStdEncoding.Decode(b, b)
+	return b[:n], err
+}
+
+func parseError(format string, args ...any) error {
+	return &transport.DisconnectError{Reason: transport.ReasonParseError, Err: fmt.Errorf("engine4: "+format, args...)}
+}

@@ -1,0 +1,75 @@
+package transport
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Envelope is what a source of telemetry sends as the one argument of "log_telemetry": enough to
+// route a packet, to know it again when it is sent twice, and to see that none is missing.
+type Envelope struct {
+	Source string          `json:"source"`         // the machine's name, "tbm-1"
+	Boot   string          `json:"boot"`           // id of one run of the source
+	Seq    uint64          `json:"seq"`            // from 1, without holes, within one boot
+	Time   time.Time       `json:"time"`           // of the reading, by the source's clock, UTC
+	Room   string          `json:"room,omitempty"` // empty: for everyone
+	Packet json.RawMessage `json:"packet"`         // the reading; nobody on the way looks inside
+}
+
+// EnvelopeOf reads an envelope from the argument of an event. ok is false if the argument is
+// anything else, which is no error: clients may send any value. The envelope's Packet is part of
+// the value's bytes.
+func EnvelopeOf(v Value) (e Envelope, ok bool) {
+	if len(v.Attachments) > 0 {
+		return e, false
+	}
+	var source, boot, seq, packet bool
+	eachField(v.JSON, func(key, value []byte) bool {
+		switch string(key) {
+		case `"source"`:
+			source = json.Unmarshal(value, &e.Source) == nil && e.Source != ""
+		case `"boot"`:
+			boot = json.Unmarshal(value, &e.Boot) == nil && e.Boot != ""
+		case `"seq"`:
+			n, err := strconv.ParseUint(string(value), 10, 64)
+			e.Seq, seq = n, err == nil && n > 0
+		case `"time"`:
+			_ = json.Unmarshal(value, &e.Time) // an envelope without a readable time is one still
+		case `"room"`:
+			_ = json.Unmarshal(value, &e.Room)
+		case `"packet"`:
+			e.Packet, packet = json.RawMessage(value), true
+		}
+		return true
+	})
+	if !source || !boot || !seq || !packet {
+		return Envelope{}, false
+	}
+	return e, true
+}
+
+// Check tells what a source has to mend before the envelope can be sent.
+func (e *Envelope) Check() error {
+	switch {
+	case e.Source == "":
+		return fmt.Errorf("envelope: source is empty")
+	case e.Boot == "":
+		return fmt.Errorf("envelope: boot is empty")
+	case e.Seq == 0:
+		return fmt.Errorf("envelope: seq is 0; it counts from 1")
+	case e.Room != "":
+		return CheckRoom(e.Room)
+	}
+	return nil
+}
+
+// roomOf returns the room that an event's argument is for, "" for everyone. It reads no more of
+// the argument than that takes.
+func roomOf(v Value) string {
+	if e, ok := EnvelopeOf(v); ok {
+		return e.Room
+	}
+	return ""
+}

@@ -1,0 +1,93 @@
+package transport
+
+import "sync"
+
+// Form names one way in which the same packet stands on a wire.
+type Form uint8
+
+// The wire forms. A frame without attachments reads the same in both WebSocket forms.
+const (
+	FormWebSocket Form = iota // server to client WebSocket frames, Engine.IO 4, and 3 without attachments
+	FormWebSocket3
+	FormPolling4
+	FormPolling3
+	formCount
+)
+
+// PrefixRoom is the number of spare bytes before a frame's text: ten for the longest header of
+// an unmasked WebSocket frame and one for the Engine.IO packet type.
+const PrefixRoom = 11
+
+// frameOverhead is what a queued frame costs beside its bytes, roughly: counted so that a
+// flood of empty packets is bounded too.
+const frameOverhead = 64
+
+// Engine.IO packet types, the same in revisions 3 and 4
+// (https://socket.io/docs/v4/engine-io-protocol/).
+const (
+	EngineOpen    = '0'
+	EngineClose   = '1'
+	EnginePing    = '2'
+	EnginePong    = '3'
+	EngineMessage = '4'
+	EngineUpgrade = '5'
+	EngineNoop    = '6'
+)
+
+// Frame is one Engine.IO packet that waits to be sent: usually a Socket.IO packet with its
+// attachments. It is immutable after it is made, shared by all queues it stands in, and safe
+// for concurrent use. The bytes it returns may not be changed.
+type Frame struct {
+	buf         []byte // PrefixRoom spare bytes, then the text
+	attachments [][]byte
+	size        int
+	kind        byte
+	droppable   bool
+
+	mu   sync.Mutex // held while a form is made
+	wire [formCount][]byte
+}
+
+// NewFrame makes a frame of the given Engine.IO packet type. It copies text and keeps
+// attachments.
+func NewFrame(kind byte, text string, attachments ...[]byte) *Frame {
+	buf := make([]byte, PrefixRoom, PrefixRoom+len(text))
+	return frameOf(kind, append(buf, text...), attachments, false)
+}
+
+// frameOf takes over buf, whose first PrefixRoom bytes are spare.
+func frameOf(kind byte, buf []byte, attachments [][]byte, droppable bool) *Frame {
+	f := &Frame{kind: kind, buf: buf, attachments: attachments, droppable: droppable}
+	f.size = len(buf) - PrefixRoom + frameOverhead
+	for _, a := range attachments {
+		f.size += len(a) + frameOverhead
+	}
+	return f
+}
+
+// Kind is the Engine.IO packet type.
+func (f *Frame) Kind() byte { return f.kind }
+
+// Text is the packet without the Engine.IO type.
+func (f *Frame) Text() []byte { return f.buf[PrefixRoom:] }
+
+// Attachments are the binary messages that follow the text.
+func (f *Frame) Attachments() [][]byte { return f.attachments }
+
+// Size is what the frame counts in a queue, in bytes.
+func (f *Frame) Size() int { return f.size }
+
+// Wire returns the frame in the given form. The first call for a form makes it by encode,
+// which gets the frame and its text preceded by PrefixRoom spare bytes; a WebSocket encoder
+// may write its header there, and nobody else does.
+func (f *Frame) Wire(form Form, encode func(f *Frame, prefixed []byte) []byte) []byte {
+	if form == FormWebSocket3 && len(f.attachments) == 0 {
+		form = FormWebSocket
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.wire[form] == nil {
+		f.wire[form] = encode(f, f.buf)
+	}
+	return f.wire[form]
+}

@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+)
+
+// HTTPError is an error of the Engine.IO handshake, as clients know it: the body is
+// {"code":Code,"message":Message}.
+type HTTPError struct {
+	Status  int
+	Code    int
+	Message string
+}
+
+func (e *HTTPError) Error() string { return e.Message }
+
+// The errors of Engine.IO; the numbers and texts are those of its reference server, which
+// clients and people look for.
+var (
+	ErrUnknownTransport = &HTTPError{http.StatusBadRequest, 0, "Transport unknown"}
+	ErrUnknownSession   = &HTTPError{http.StatusBadRequest, 1, "Session ID unknown"}
+	ErrBadMethod        = &HTTPError{http.StatusBadRequest, 2, "Bad handshake method"}
+	ErrBadRequest       = &HTTPError{http.StatusBadRequest, 3, "Bad request"}
+	ErrForbidden        = &HTTPError{http.StatusForbidden, 4, "Forbidden"}
+	ErrVersion          = &HTTPError{http.StatusBadRequest, 5, "Unsupported protocol version"}
+	ErrPayloadTooLarge  = &HTTPError{http.StatusRequestEntityTooLarge, 3, "Payload too large"}
+	ErrServerFull       = &HTTPError{http.StatusServiceUnavailable, 4, "Server is full"}
+	ErrServerStopping   = &HTTPError{http.StatusServiceUnavailable, 4, "Server is shutting down"}
+)
+
+// WriteHTTPError answers a request with an error. An error that is no [*HTTPError] is what an
+// [Acceptor] refused with.
+func WriteHTTPError(w http.ResponseWriter, err error) {
+	var he *HTTPError
+	switch {
+	case errors.As(err, &he):
+	case errors.Is(err, errFull):
+		he = ErrServerFull
+	case errors.Is(err, ErrClosed):
+		he = ErrServerStopping
+	default:
+		he = ErrBadRequest
+	}
+	if he.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(he.Status)
+	_ = json.NewEncoder(w).Encode(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{he.Code, he.Message})
+}
+
+// ServeHTTP answers what stands on the Socket.IO path, with or without its last slash, and
+// nothing else.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p := r.URL.Path; p != s.opts.Path && p+"/" != s.opts.Path {
+		http.NotFound(w, r)
+		return
+	}
+	if err := s.origins.apply(w, r); err != nil {
+		s.refuseHTTP(w, err)
+		return
+	}
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	// Engine.IO 4 and 3 are told apart by this parameter alone.
+	engine := s.engines[r.URL.Query().Get("EIO")]
+	if engine == nil {
+		s.refuseHTTP(w, ErrVersion)
+		return
+	}
+	engine.ServeHTTP(w, r)
+}
+
+func (s *Server) refuseHTTP(w http.ResponseWriter, err error) {
+	s.opts.Counters.Refused.Add(1)
+	WriteHTTPError(w, err)
+}

@@ -1,0 +1,200 @@
+package transport
+
+import (
+	"fmt"
+	"sync"
+)
+
+// SlowPolicy names what happens to a client that does not read as fast as it is sent to.
+type SlowPolicy uint8
+
+const (
+	// DropOldest forgets the oldest waiting events, counts them, and tells the client with
+	// the event "dropped" in their place.
+	DropOldest SlowPolicy = iota
+	// DisconnectSlow ends the connection with [ReasonSlowClient].
+	DisconnectSlow
+)
+
+func (p SlowPolicy) String() string {
+	if p == DisconnectSlow {
+		return "disconnect"
+	}
+	return "drop-oldest"
+}
+
+// ParseSlowPolicy reads what String writes.
+func ParseSlowPolicy(s string) (SlowPolicy, error) {
+	switch s {
+	case "drop-oldest":
+		return DropOldest, nil
+	case "disconnect":
+		return DisconnectSlow, nil
+	}
+	return 0, fmt.Errorf("%q is not a policy for slow clients; use drop-oldest or disconnect", s)
+}
+
+// Outbox is the bounded queue of one connection. Anyone pushes; only the connection's writer
+// takes, in order. It is safe for concurrent use.
+//
+// The writer sleeps while the outbox is empty. The push that ends the emptiness calls the wake
+// function, once: after that the writer takes until Take returns nothing.
+type Outbox struct {
+	limit  int // bytes
+	policy SlowPolicy
+	notice func(dropped int) *Frame // tells the client of dropped events; may be nil
+
+	mu      sync.Mutex
+	wake    func()
+	frames  []*Frame
+	head    int // frames[:head] are taken
+	bytes   int // of frames[head:]
+	dropped int // since the last notice
+	awake   bool
+	closed  bool
+}
+
+// NewOutbox makes a queue of at most limit bytes; a single frame larger than that is taken when
+// the queue is empty. notice, if not nil, makes the frame that stands for dropped events.
+func NewOutbox(limit int, policy SlowPolicy, notice func(dropped int) *Frame) *Outbox {
+	return &Outbox{limit: limit, policy: policy, notice: notice}
+}
+
+// Bind sets the function that wakes the writer. It must not block and must not call the outbox.
+// Frames may have been pushed before.
+func (o *Outbox) Bind(wake func()) {
+	o.mu.Lock()
+	o.wake = wake
+	pending := len(o.frames) > o.head && !o.awake
+	if pending {
+		o.awake = true
+	}
+	o.mu.Unlock()
+	if pending {
+		wake()
+	}
+}
+
+// Pushed is what became of a frame.
+type Pushed struct {
+	Dropped  int  // events forgotten for it, itself included
+	Overflow bool // the connection must be ended: full, and nothing may be dropped
+	Closed   bool // the connection has ended already
+}
+
+// Push appends f. It never blocks.
+func (o *Outbox) Push(f *Frame) Pushed {
+	var res Pushed
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return Pushed{Closed: true}
+	}
+	if o.bytes+f.size > o.limit && len(o.frames) > o.head {
+		if o.policy == DropOldest {
+			res.Dropped = o.dropFor(f.size)
+		}
+		if o.bytes+f.size > o.limit && len(o.frames) > o.head {
+			if o.policy == DisconnectSlow || !f.droppable {
+				o.mu.Unlock()
+				res.Overflow = true
+				return res
+			}
+			o.dropped++
+			res.Dropped++
+			o.mu.Unlock()
+			return res
+		}
+	}
+	o.frames = append(o.frames, f)
+	o.bytes += f.size
+	wake := o.wake
+	if o.awake || wake == nil {
+		wake = nil
+	} else {
+		o.awake = true
+	}
+	o.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+	return res
+}
+
+// dropFor forgets the oldest droppable frames until size more bytes fit, or none is left.
+func (o *Outbox) dropFor(size int) (n int) {
+	kept := o.frames[:o.head]
+	i := o.head
+	for ; i < len(o.frames) && o.bytes+size > o.limit; i++ {
+		if f := o.frames[i]; f.droppable {
+			o.bytes -= f.size
+			n++
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	rest := copy(o.frames[len(kept):], o.frames[i:])
+	end := len(kept) + rest
+	clear(o.frames[end:])
+	o.frames = o.frames[:end]
+	o.dropped += n
+	return n
+}
+
+// Take appends to into the next frames, at least one if any waits, up to about max bytes. When
+// nothing waits it returns into as it came, and the next push wakes the writer again.
+func (o *Outbox) Take(max int, into []*Frame) []*Frame {
+	o.mu.Lock()
+	dropped := o.dropped
+	o.dropped = 0
+	at := len(into)
+	if dropped > 0 && o.notice != nil {
+		into = append(into, nil)
+	}
+	taken := 0
+	for o.head < len(o.frames) && (taken == 0 || taken+o.frames[o.head].size <= max) {
+		f := o.frames[o.head]
+		o.frames[o.head] = nil
+		o.head++
+		taken += f.size
+		into = append(into, f)
+	}
+	o.bytes -= taken
+	if o.head == len(o.frames) {
+		o.frames, o.head = o.frames[:0], 0
+		// A burst may have made the backing array large; an idle client keeps none of it.
+		if cap(o.frames) > 64 {
+			o.frames = nil
+		}
+	} else if o.head > 1024 && o.head > len(o.frames)/2 {
+		n := copy(o.frames, o.frames[o.head:])
+		clear(o.frames[n:])
+		o.frames, o.head = o.frames[:n], 0
+	}
+	if len(into) == at {
+		o.awake = false
+	}
+	o.mu.Unlock()
+	if dropped > 0 && o.notice != nil {
+		into[at] = o.notice(dropped)
+	}
+	return into
+}
+
+// Waiting returns the number of bytes that wait.
+func (o *Outbox) Waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
+// Close forgets what waits and takes nothing more.
+func (o *Outbox) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.frames, o.head, o.bytes = nil, 0, 0
+}

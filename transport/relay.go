@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// EventTelemetry is the event that the relay routes from one client to the others.
+const EventTelemetry = "log_telemetry"
+
+// The codes in the error of a negative acknowledgement, {ok:false, error:{code, message}}.
+const (
+	CodeBadArguments = "bad_arguments" // the event's arguments are not what it takes
+	CodeBadRoom      = "bad_room"      // no name of a room, or of one that is not to be joined
+	CodeTooManyRooms = "too_many_rooms"
+	CodeNoJournal    = "no_journal" // "since" asks for events that this server does not keep
+	CodeClosed       = "closed"     // the client's connection is at its end
+)
+
+// RelayOptions configures a [Relay]. The zero value relays "log_telemetry" and nothing else.
+type RelayOptions struct {
+	// Aliases are further names for log_telemetry: an event of such a name is taken as
+	// log_telemetry, and every log_telemetry goes out under each of these names too.
+	Aliases []string
+	// OnTelemetry, if not nil, is told of every event before it is sent on; room is "" for
+	// everyone. It runs on the publisher's reader.
+	OnTelemetry func(ev *Event, room string)
+}
+
+// Relay answers the events of the wire contract in one namespace: log_telemetry, join, leave and
+// rooms. Arguments are passed on byte for byte.
+type Relay struct {
+	ns    *Namespace
+	opts  RelayOptions
+	names []string // under which telemetry goes out
+}
+
+// NewRelay defines the relay's events in the namespace.
+func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
+	r := &Relay{ns: ns, opts: opts, names: []string{EventTelemetry}}
+	for _, a := range opts.Aliases {
+		if err := checkEventName(a); err != nil {
+			return nil, fmt.Errorf("alias: %w", err)
+		}
+		switch a {
+		case "join", "leave", "rooms", "dropped":
+			return nil, fmt.Errorf("alias: %q is another event of the relay", a)
+		}
+		if !slices.Contains(r.names, a) {
+			r.names = append(r.names, a)
+		}
+	}
+	for _, name := range r.names {
+		ns.On(name, r.telemetry)
+	}
+	ns.On("join", r.join)
+	ns.On("leave", r.leave)
+	ns.On("rooms", r.rooms)
+	return r, nil
+}
+
+// Ack is the answer to the relay's events.
+type Ack struct {
+	OK    bool      `json:"ok"`
+	Room  string    `json:"room,omitempty"`
+	Error *AckError `json:"error,omitempty"`
+}
+
+// AckError says why not.
+type AckError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *AckError) Error() string { return e.Code + ": " + e.Message }
+
+func refused(code, format string, args ...any) Ack {
+	return Ack{Error: &AckError{Code: code, Message: fmt.Sprintf(format, args...)}}
+}
+
+// answer acknowledges; that the client is gone, or wants no answer, is all the same here.
+func answer(ev *Event, a Ack) { _ = ev.Ack(a) }
+
+// telemetry sends one argument to the room that it is for, or to everyone, never to its sender.
+func (r *Relay) telemetry(_ context.Context, ev *Event) {
+	if len(ev.Args) != 1 {
+		answer(ev, refused(CodeBadArguments, "%s takes one argument, got %d", ev.Name, len(ev.Args)))
+		return
+	}
+	v := ev.Args[0]
+	target := ev.Socket().Others()
+	room := roomOf(v)
+	if room != "" {
+		if err := CheckRoom(room); err != nil {
+			answer(ev, refused(CodeBadRoom, "%v", err))
+			return
+		}
+		target = target.To(room)
+	}
+	if r.opts.OnTelemetry != nil {
+		r.opts.OnTelemetry(ev, room)
+	}
+	for _, name := range r.names {
+		if err := target.Emit(name, v); err != nil {
+			answer(ev, refused(CodeBadArguments, "%v", err))
+			return
+		}
+	}
+	answer(ev, Ack{OK: true})
+}
+
+// roomArg reads "ops" or {"room":"ops"}.
+func roomArg(ev *Event) (room string, since bool, err error) {
+	if len(ev.Args) != 1 {
+		return "", false, fmt.Errorf("%s takes one argument, got %d", ev.Name, len(ev.Args))
+	}
+	if ev.Args[0].Decode(&room) == nil {
+		return room, false, nil
+	}
+	var arg struct {
+		Room  *string `json:"room"`
+		Since any     `json:"since"`
+	}
+	if err := ev.Args[0].Decode(&arg); err != nil || arg.Room == nil {
+		return "", false, fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
+	}
+	return *arg.Room, arg.Since != nil, nil
+}
+
+func (r *Relay) join(_ context.Context, ev *Event) {
+	room, since, err := roomArg(ev)
+	switch {
+	case err != nil:
+		answer(ev, refused(CodeBadArguments, "%v", err))
+		return
+	case since:
+		answer(ev, refused(CodeNoJournal, "this server keeps no journal, so it can replay nothing; join without since"))
+		return
+	}
+	switch err := ev.Socket().Join(room); {
+	case err == nil:
+		answer(ev, Ack{OK: true, Room: room})
+	case errors.Is(err, errTooManyRooms):
+		answer(ev, refused(CodeTooManyRooms, "%v", err))
+	case errors.Is(err, ErrClosed):
+		answer(ev, refused(CodeClosed, "%v", err))
+	default:
+		answer(ev, refused(CodeBadRoom, "%v", err))
+	}
+}
+
+func (r *Relay) leave(_ context.Context, ev *Event) {
+	room, _, err := roomArg(ev)
+	if err == nil {
+		err = CheckRoom(room)
+	}
+	if err != nil {
+		answer(ev, refused(CodeBadArguments, "%v", err))
+		return
+	}
+	ev.Socket().Leave(room)
+	answer(ev, Ack{OK: true, Room: room})
+}
+
+func (r *Relay) rooms(_ context.Context, ev *Event) {
+	rooms := ev.Socket().Rooms()
+	if rooms == nil {
+		rooms = []string{}
+	}
+	_ = ev.Ack(rooms)
+}

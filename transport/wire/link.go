@@ -1,0 +1,314 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"tbmsock/transport"
+)
+
+// writeBatch is about how many bytes one system call is given. What a stalled connection holds
+// is this and its outbox.
+const writeBatch = 64 << 10
+
+// Packet is an Engine.IO packet that has arrived.
+type Packet struct {
+	Type   byte // one of transport.EngineOpen ... EngineNoop
+	Binary bool // a binary message
+	Data   []byte
+}
+
+// Codec is how one revision of Engine.IO writes packets down. It is stateless.
+type Codec interface {
+	// SocketFrame returns f as complete WebSocket frames, made once for all receivers.
+	SocketFrame(f *transport.Frame) []byte
+	// ParseMessage reads a packet from a WebSocket message; it may keep data.
+	ParseMessage(binary bool, data []byte) (Packet, error)
+	// WritePayload answers a poll with frames. It may have been asked for a form by the
+	// request.
+	WritePayload(w http.ResponseWriter, r *http.Request, frames []*transport.Frame) error
+	// ParsePayload reads the packets of a POST's body; it may keep body.
+	ParsePayload(r *http.Request, body []byte) ([]Packet, error)
+}
+
+// LinkOptions is what a link needs. All fields but Down are required.
+type LinkOptions struct {
+	Codec   Codec
+	Engine  transport.EngineOptions
+	Outbox  *transport.Outbox
+	Receive func(Packet) error // one call at a time; an error is passed to Down
+	// Down is told, once or more, that the connection can carry nothing more: the peer went,
+	// broke the rules, or Receive returned an error.
+	Down func(transport.Reason, error)
+}
+
+// Link carries one Engine.IO session: by polling at first, or by a WebSocket from the beginning,
+// or by the latter after the former. All methods are safe for concurrent use.
+type Link struct {
+	opts LinkOptions
+
+	receiving sync.Mutex // held around Receive
+
+	mu       sync.Mutex
+	socket   *Socket // nil while polling
+	writing  bool    // a goroutine empties the outbox into socket
+	getting  bool    // a GET waits or is answered
+	posting  bool
+	released chan struct{} // closed: polls are answered at once, an upgrade is under way
+	ready    chan struct{} // capacity 1: frames wait for a poll
+	closing  bool          // no new requests; the writer goes on until the outbox is empty
+	flushed  chan struct{} // closed when closing and nothing is left to write
+	done     chan struct{} // closed: everything stops
+	isDone   bool
+
+	tasks sync.WaitGroup // reader and writer
+}
+
+// NewLink makes a link that polls. Bind the outbox through it: nobody else may.
+func NewLink(opts LinkOptions) *Link {
+	l := &Link{
+		opts:     opts,
+		released: make(chan struct{}),
+		ready:    make(chan struct{}, 1),
+		flushed:  make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	opts.Outbox.Bind(l.wake)
+	return l
+}
+
+// Done is closed when the link has been cut.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Transport is "websocket" or "polling".
+func (l *Link) Transport() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.socket != nil {
+		return "websocket"
+	}
+	return "polling"
+}
+
+// wake is called by the outbox when frames wait and nobody takes them.
+func (l *Link) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.socket != nil {
+		l.startWriter()
+		return
+	}
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// startWriter makes sure that the outbox is being emptied into the socket. l.mu is held.
+//
+// The writer lives only while something waits: an idle connection costs no second goroutine.
+func (l *Link) startWriter() {
+	if l.writing || l.isDone {
+		return
+	}
+	l.writing = true
+	l.tasks.Add(1)
+	go l.write()
+}
+
+func (l *Link) write() {
+	defer l.tasks.Done()
+	batch := batches.Get().(*batch)
+	defer batch.release()
+	for {
+		l.mu.Lock()
+		// Under the lock, so that a wake-up comes either before, and its frames are seen
+		// here, or after, and it finds nobody writing.
+		batch.frames = l.opts.Outbox.Take(writeBatch, batch.frames[:0])
+		if len(batch.frames) == 0 || l.isDone {
+			l.writing = false
+			l.noteFlushed()
+			l.mu.Unlock()
+			return
+		}
+		socket := l.socket
+		l.mu.Unlock()
+		batch.bufs = batch.space[:0]
+		for _, f := range batch.frames {
+			batch.bufs = append(batch.bufs, l.opts.Codec.SocketFrame(f))
+		}
+		batch.space = batch.bufs
+		if err := socket.Write(&batch.bufs); err != nil {
+			l.mu.Lock()
+			l.writing = false
+			l.noteFlushed() // nothing more will be
+			l.mu.Unlock()
+			l.opts.Down(transport.ReasonTransportError, err)
+			return
+		}
+	}
+}
+
+// noteFlushed tells Flush that the writer is through. l.mu is held.
+func (l *Link) noteFlushed() {
+	if !l.closing {
+		return
+	}
+	select {
+	case <-l.flushed:
+	default:
+		close(l.flushed)
+	}
+}
+
+// batch is a writer's working space, kept between writers.
+type batch struct {
+	frames []*transport.Frame
+	bufs   net.Buffers
+	space  net.Buffers
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func (b *batch) release() {
+	clear(b.frames[:cap(b.frames)])
+	clear(b.space[:cap(b.space)])
+	b.bufs = nil
+	batches.Put(b)
+}
+
+// Receive hands a packet up, one at a time.
+func (l *Link) receive(p Packet) error {
+	l.receiving.Lock()
+	defer l.receiving.Unlock()
+	select {
+	case <-l.done:
+		return transport.ErrClosed
+	default:
+	}
+	return l.opts.Receive(p)
+}
+
+// Upgrading lets waiting and coming polls go, so that the client can leave polling; with false
+// polls wait again.
+func (l *Link) Upgrading(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.released:
+		if !on && !l.isDone {
+			l.released = make(chan struct{})
+		}
+	default:
+		if on {
+			close(l.released)
+		}
+	}
+}
+
+// Attach makes the socket carry the link from now on: its messages are handed up by a goroutine
+// of the link's, and the outbox is emptied into it. It is false if the link has one or has
+// ended; the socket is then still the caller's.
+func (l *Link) Attach(s *Socket) bool {
+	l.mu.Lock()
+	if l.socket != nil || l.isDone || l.closing {
+		l.mu.Unlock()
+		return false
+	}
+	l.socket = s
+	select {
+	case <-l.released:
+	default:
+		close(l.released) // a poll that still waits has nothing to wait for
+	}
+	l.startWriter()
+	l.tasks.Add(1)
+	l.mu.Unlock()
+	go func() {
+		defer l.tasks.Done()
+		err := l.read(s)
+		l.opts.Down(transport.ReasonOf(err, transport.ReasonTransportClose), err)
+	}()
+	return true
+}
+
+func (l *Link) read(s *Socket) error {
+	for {
+		binary, data, err := s.Read()
+		if errors.Is(err, io.EOF) {
+			return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
+		}
+		if err != nil {
+			return err
+		}
+		p, err := l.opts.Codec.ParseMessage(binary, data)
+		if err != nil {
+			return err
+		}
+		if err := l.receive(p); err != nil {
+			return asParseError(err)
+		}
+	}
+}
+
+// asParseError gives an error without a reason that of a broken protocol.
+func asParseError(err error) error {
+	var d *transport.DisconnectError
+	if errors.As(err, &d) || errors.Is(err, transport.ErrClosed) {
+		return err
+	}
+	return &transport.DisconnectError{Reason: transport.ReasonParseError, Err: err}
+}
+
+// Flush takes no more requests and returns when what waits has been written, or after d. A link
+// that polls tells the client's next poll that it is closed.
+func (l *Link) Flush(d time.Duration) {
+	l.mu.Lock()
+	if l.closing || l.isDone {
+		l.mu.Unlock()
+		return
+	}
+	l.closing = true
+	if l.socket != nil {
+		if !l.writing {
+			l.noteFlushed()
+		}
+	} else {
+		select {
+		case l.ready <- struct{}{}:
+		default:
+		}
+	}
+	l.mu.Unlock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-l.flushed:
+	case <-l.done:
+	case <-t.C:
+	}
+}
+
+// Cut ends the link at once; the reason is told to a WebSocket client. It returns when the
+// link's goroutines and the call of Receive that may be running have ended, so it may not be
+// called from them.
+func (l *Link) Cut(reason transport.Reason) {
+	l.mu.Lock()
+	if !l.isDone {
+		l.isDone = true
+		close(l.done)
+	}
+	s := l.socket
+	l.mu.Unlock()
+	if s != nil {
+		s.Close(reason)
+	}
+	l.tasks.Wait()
+	// Whoever receives by a POST is waited for too.
+	l.receiving.Lock()
+	defer l.receiving.Unlock()
+}

@@ -1,0 +1,322 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+
+	"tbmsock/transport"
+)
+
+// readBuffer is the read buffer of a connection, in bytes. Most messages of clients are short,
+// and the buffer stays for as long as the connection does.
+const readBuffer = 1024
+
+// eagerRead is up to which announced length memory is set aside before the bytes have come.
+const eagerRead = 64 << 10
+
+// Socket is a WebSocket connection (RFC 6455). Read is for one goroutine; Write and Close are
+// safe for concurrent use. Close unblocks both.
+type Socket struct {
+	conn   net.Conn
+	reader wsutil.Reader
+	mask   bool // client side: RFC 6455 section 5.3
+
+	wmu      sync.Mutex
+	closed   bool // a close frame has been written
+	closeOne sync.Once
+}
+
+// Accept answers a WebSocket handshake. If it fails the request has been answered.
+func Accept(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) (*Socket, error) {
+	conn, rw, _, err := ws.HTTPUpgrader{Timeout: timeout}.Upgrade(r, w)
+	if err != nil {
+		return nil, fmt.Errorf("wire: WebSocket handshake: %w", err)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("wire: WebSocket handshake: %w", err)
+	}
+	var early []byte
+	if n := rw.Reader.Buffered(); n > 0 {
+		early, _ = rw.Peek(n)
+		early = bytes.Clone(early) // the buffer behind it goes back to the HTTP server
+	}
+	return newSocket(conn, early, ws.StateServerSide, limit), nil
+}
+
+// Dial opens a client-side connection. ctx bounds the handshake.
+func Dial(ctx context.Context, url string, header http.Header, limit int64) (*Socket, error) {
+	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}
+	conn, br, _, err := d.Dial(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("wire: WebSocket dial: %w", err)
+	}
+	var early []byte
+	if br != nil {
+		if n := br.Buffered(); n > 0 {
+			early, _ = br.Peek(n)
+			early = bytes.Clone(early)
+		}
+		ws.PutReader(br)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return newSocket(conn, early, ws.StateClientSide, limit), nil
+}
+
+func newSocket(conn net.Conn, early []byte, state ws.State, limit int64) *Socket {
+	var src io.Reader = conn
+	if len(early) > 0 {
+		src = io.MultiReader(bytes.NewReader(early), conn)
+	}
+	s := &Socket{conn: conn, mask: state.ClientSide()}
+	s.reader = wsutil.Reader{
+		Source:         bufio.NewReaderSize(src, readBuffer),
+		State:          state,
+		MaxFrameSize:   limit,
+		MaxMessageSize: limit,
+	}
+	s.reader.OnIntermediate = s.control
+	return s
+}
+
+// RemoteAddr is the peer's network address.
+func (s *Socket) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+// SetReadDeadline bounds the reads.
+func (s *Socket) SetReadDeadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
+
+// Read returns the next text or binary message, answering control frames on the way. The caller
+// owns data. io.EOF means that the peer closed properly; [*transport.DisconnectError] that it
+// broke the protocol.
+func (s *Socket) Read() (binary bool, data []byte, err error) {
+	for {
+		h, err := s.reader.NextFrame()
+		if err != nil {
+			return false, nil, readError(err)
+		}
+		if h.OpCode.IsControl() {
+			if err := s.control(h, &s.reader); err != nil {
+				return false, nil, readError(err)
+			}
+			if err := s.reader.Discard(); err != nil {
+				return false, nil, readError(err)
+			}
+			continue
+		}
+		data, err = s.message(h)
+		return h.OpCode == ws.OpBinary, data, readError(err)
+	}
+}
+
+func (s *Socket) message(h ws.Header) ([]byte, error) {
+	if h.Fin && h.Length == 0 {
+		return []byte{}, s.reader.Discard()
+	}
+	if h.Fin && h.Length <= eagerRead {
+		data := make([]byte, h.Length)
+		_, err := io.ReadFull(&s.reader, data)
+		return data, err
+	}
+	return io.ReadAll(&s.reader)
+}
+
+// control answers a control frame (RFC 6455 section 5.5).
+func (s *Socket) control(h ws.Header, r io.Reader) error {
+	payload := make([]byte, h.Length) // at most 125: the reader has checked it
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return err
+	}
+	switch h.OpCode {
+	case ws.OpPing:
+		return s.writeControl(ws.NewPongFrame(payload))
+	case ws.OpClose:
+		code, reason := ws.ParseCloseFrameData(payload)
+		if !code.Empty() {
+			if err := ws.CheckCloseFrameData(code, reason); err != nil {
+				return err
+			}
+		}
+		s.closeFrame(ws.StatusNormalClosure, "")
+		return io.EOF
+	}
+	return nil
+}
+
+func (s *Socket) writeControl(f ws.Frame) error {
+	if s.mask {
+		f = ws.MaskFrameInPlace(f)
+	}
+	data, err := ws.CompileFrame(f)
+	if err != nil {
+		return err
+	}
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	_, err = s.conn.Write(data)
+	return err
+}
+
+// readError names what went wrong for the layers above.
+func readError(err error) error {
+	switch {
+	case err == nil, err == io.EOF:
+		return err
+	case errors.Is(err, wsutil.ErrFrameTooLarge), errors.Is(err, wsutil.ErrMessageTooLarge):
+		return &transport.DisconnectError{Reason: transport.ReasonPayloadTooLarge, Err: err}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return &transport.DisconnectError{Reason: transport.ReasonTransportClose, Err: err}
+	}
+	var protocol ws.ProtocolError
+	if errors.As(err, &protocol) {
+		return &transport.DisconnectError{Reason: transport.ReasonParseError, Err: err}
+	}
+	return &transport.DisconnectError{Reason: transport.ReasonTransportError, Err: err}
+}
+
+// Write writes complete, unmasked WebSocket frames in as few system calls as there can be. It
+// uses up bufs but not what they point to.
+func (s *Socket) Write(bufs *net.Buffers) error {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	_, err := bufs.WriteTo(s.conn)
+	return err
+}
+
+// WriteMessage writes one message; for the client side, whose frames are masked and shared with
+// nobody. It copies data.
+func (s *Socket) WriteMessage(binary bool, parts ...[]byte) error {
+	data := bytes.Join(parts, nil)
+	op := ws.OpText
+	if binary {
+		op = ws.OpBinary
+	}
+	f := ws.NewFrame(op, true, data)
+	if s.mask {
+		f = ws.MaskFrameInPlace(f)
+	}
+	compiled, err := ws.CompileFrame(f)
+	if err != nil {
+		return err
+	}
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	_, err = s.conn.Write(compiled)
+	return err
+}
+
+// closeFrame writes a close frame, once, without waiting long for a peer that does not read.
+func (s *Socket) closeFrame(code ws.StatusCode, reason string) {
+	// A writer that hangs would hold the lock: its deadline ends first.
+	_ = s.conn.SetWriteDeadline(time.Now().Add(closeWait))
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	f := ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason))
+	if s.mask {
+		f = ws.MaskFrameInPlace(f)
+	}
+	if data, err := ws.CompileFrame(f); err == nil {
+		_, _ = s.conn.Write(data)
+	}
+}
+
+// closeWait is how long a close frame may take to leave.
+const closeWait = time.Second
+
+// Close tells the peer why, if it still listens, and closes the connection.
+func (s *Socket) Close(reason transport.Reason) {
+	s.closeOne.Do(func() {
+		switch reason {
+		case transport.ReasonPingTimeout, transport.ReasonTransportClose, transport.ReasonTransportError:
+			// Nobody is there to read it, as far as is known.
+		default:
+			s.closeFrame(closeCode(reason), reason.String())
+		}
+		_ = s.conn.Close()
+	})
+}
+
+// closeCode translates a reason (RFC 6455 section 7.4.1).
+func closeCode(r transport.Reason) ws.StatusCode {
+	switch r {
+	case transport.ReasonServerShutdown:
+		return ws.StatusGoingAway
+	case transport.ReasonParseError:
+		return ws.StatusProtocolError
+	case transport.ReasonPayloadTooLarge:
+		return ws.StatusMessageTooBig
+	case transport.ReasonSlowClient, transport.ReasonHandshakeTimeout:
+		return ws.StatusPolicyViolation
+	}
+	return ws.StatusNormalClosure
+}
+
+// AppendFrame appends an unmasked frame with a payload of the given parts.
+func AppendFrame(dst []byte, binary bool, parts ...[]byte) []byte {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	dst = appendHeader(dst, binary, n)
+	for _, p := range parts {
+		dst = append(dst, p...)
+	}
+	return dst
+}
+
+// appendHeader appends the header of an unmasked frame of n bytes.
+func appendHeader(dst []byte, binary bool, n int) []byte {
+	op := ws.OpText
+	if binary {
+		op = ws.OpBinary
+	}
+	var buf headerWriter
+	// Cannot fail: the length is not negative and the buffer takes everything.
+	_ = ws.WriteHeader(&buf, ws.Header{Fin: true, OpCode: op, Length: int64(n)})
+	return append(dst, buf.b[:buf.n]...)
+}
+
+type headerWriter struct {
+	b [ws.MaxHeaderSize]byte
+	n int
+}
+
+func (w *headerWriter) Write(p []byte) (int, error) {
+	n := copy(w.b[w.n:], p)
+	w.n += n
+	return n, nil
+}
+
+// TextFrame returns the packet as one unmasked text frame, made in the spare bytes before the
+// text: nothing is copied.
+func TextFrame(f *transport.Frame, prefixed []byte) []byte {
+	var spare [transport.PrefixRoom]byte
+	payload := len(prefixed) - transport.PrefixRoom + 1
+	head := append(appendHeader(spare[:0], false, payload), f.Kind())
+	start := transport.PrefixRoom - len(head)
+	copy(prefixed[start:], head)
+	return prefixed[start:]
+}
