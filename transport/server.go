@@ -136,14 +136,6 @@ func (s *Server) accept(c Conn) (Peer, error) {
 	return sn, nil
 }
 
-func (s *Server) sessionClosed(sn *Session, reason Reason, err error) {
-	s.opts.Counters.Sessions.Add(-1)
-	s.opts.Counters.CountClosed(reason)
-	if s.opts.OnSessionClosed != nil {
-		s.opts.OnSessionClosed(sn, reason, err)
-	}
-}
-
 // guard calls f, a handler, and reports a panic instead of passing it on: one handler's mistake
 // on one client's packet must not end everybody's server.
 func (s *Server) guard(f func()) {

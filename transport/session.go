@@ -92,10 +92,14 @@ func (sn *Session) Closed(reason Reason, err error) {
 	sn.sockets = nil
 	sn.mu.Unlock()
 	sn.outbox.Close()
+	sn.server.opts.Counters.Sessions.Add(-1)
+	sn.server.opts.Counters.CountClosed(reason)
 	for _, s := range sockets {
 		s.end(reason)
 	}
-	sn.server.sessionClosed(sn, reason, err)
+	if f := sn.server.opts.OnSessionClosed; f != nil {
+		f(sn, reason, err)
+	}
 }
 
 // handle acts on one complete packet.

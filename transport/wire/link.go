@@ -15,6 +15,10 @@ import (
 // is this and its outbox.
 const writeBatch = 64 << 10
 
+// byeWait is how long a client that polls, and for which nothing waits, has to come and be told
+// that the session is closed. A live one comes at once.
+const byeWait = time.Second
+
 // Packet is an Engine.IO packet that has arrived.
 type Packet struct {
 	Type   byte // one of transport.EngineOpen ... EngineNoop
@@ -281,6 +285,9 @@ func (l *Link) Flush(d time.Duration) {
 		select {
 		case l.ready <- struct{}{}:
 		default:
+		}
+		if l.opts.Outbox.Waiting() == 0 {
+			d = min(d, byeWait)
 		}
 	}
 	l.mu.Unlock()
