@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tbmsock/transport"
+	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
 )
 
@@ -140,7 +141,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 }
 
 func serverEngines() []transport.NewEngine {
-	return []transport.NewEngine{engine4.New}
+	return []transport.NewEngine{engine4.New, engine3.New}
 }
 
 func isLoopback(host string) bool {

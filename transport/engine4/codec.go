@@ -43,6 +43,19 @@ func (codec) ParseMessage(binary bool, data []byte) (wire.Packet, error) {
 	if binary {
 		return wire.Packet{Type: transport.EngineMessage, Binary: true, Data: data}, nil
 	}
+	return parsePacket(data)
+}
+
+// parsePacket reads a packet that came as text; a client told to do without binary (forceBase64)
+// writes binary messages so on a WebSocket too.
+func parsePacket(data []byte) (wire.Packet, error) {
+	if len(data) > 0 && data[0] == 'b' {
+		b, err := decodeBase64(data[1:])
+		if err != nil {
+			return wire.Packet{}, parseError("binary packet: %w", err)
+		}
+		return wire.Packet{Type: transport.EngineMessage, Binary: true, Data: b}, nil
+	}
 	return parseText(data)
 }
 
@@ -84,15 +97,7 @@ func (codec) ParsePayload(_ *http.Request, body []byte) ([]wire.Packet, error) {
 	}
 	packets := make([]wire.Packet, 0, n)
 	for part := range bytes.SplitSeq(body, []byte{separator}) {
-		if len(part) > 0 && part[0] == 'b' {
-			data, err := decodeBase64(part[1:])
-			if err != nil {
-				return nil, parseError("binary packet: %w", err)
-			}
-			packets = append(packets, wire.Packet{Type: transport.EngineMessage, Binary: true, Data: data})
-			continue
-		}
-		p, err := parseText(part)
+		p, err := parsePacket(part)
 		if err != nil {
 			return nil, err
 		}

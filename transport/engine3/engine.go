@@ -1,0 +1,212 @@
+package engine3
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/googollee/go-socket.io/engineio"
+	ggtransport "github.com/googollee/go-socket.io/engineio/transport"
+
+	"tbmsock/transport"
+	"tbmsock/transport/wire"
+)
+
+// Engine is the server side of Engine.IO 3. Make it with [New].
+type Engine struct {
+	opts   transport.EngineOptions
+	accept transport.Acceptor
+	gg     *engineio.Server
+
+	mu         sync.Mutex
+	conns      map[string]*conn // by Engine.IO session id
+	stopping   bool
+	handshakes sync.WaitGroup // from the request until the session has been accepted
+	running    sync.WaitGroup // one for each conn
+	acceptor   sync.WaitGroup // the loop that takes sessions from gg
+}
+
+// New makes an engine; it is a [transport.NewEngine].
+func New(opts transport.EngineOptions, accept transport.Acceptor) transport.Engine {
+	e := &Engine{opts: opts.WithDefaults(), accept: accept, conns: map[string]*conn{}}
+	e.gg = engineio.NewServer(&engineio.Options{
+		PingInterval:       e.opts.PingInterval,
+		PingTimeout:        e.opts.PingTimeout,
+		Transports:         []ggtransport.Transport{carrier("polling"), carrier("websocket")},
+		SessionIDGenerator: ids{},
+	})
+	e.acceptor.Go(e.acceptLoop)
+	return e
+}
+
+// ids makes session ids that nobody guesses; the module's own are 1, 2, 3.
+type ids struct{}
+
+func (ids) NewID() string { return transport.NewID() }
+
+// Revision is 3.
+func (e *Engine) Revision() int { return 3 }
+
+// ServeHTTP takes every request with EIO=3. What reaches the module below is a handshake, or an
+// upgrade, that is well formed.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	name, sid := q.Get("transport"), q.Get("sid")
+	if name != "polling" && name != "websocket" {
+		e.refuse(w, transport.ErrUnknownTransport)
+		return
+	}
+	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	if upgrade != (name == "websocket") {
+		e.refuse(w, transport.ErrBadRequest)
+		return
+	}
+	if sid == "" {
+		e.handshake(w, r, name)
+		return
+	}
+	e.mu.Lock()
+	c := e.conns[sid]
+	e.mu.Unlock()
+	switch {
+	case c == nil:
+		e.refuse(w, transport.ErrUnknownSession)
+	case upgrade:
+		e.upgrade(w, r, c)
+	case r.Method == http.MethodGet:
+		c.link.ServeGet(w, r)
+	case r.Method == http.MethodPost:
+		c.link.ServePost(w, r)
+	default:
+		e.refuse(w, transport.ErrBadMethod)
+	}
+}
+
+func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) {
+	if r.Method != http.MethodGet {
+		e.refuse(w, transport.ErrBadMethod)
+		return
+	}
+	if !e.begin() {
+		e.refuse(w, transport.ErrServerStopping)
+		return
+	}
+	c := newConn(e, r)
+	peer, err := e.accept(c)
+	if err != nil {
+		e.handshakes.Done()
+		e.refuse(w, err)
+		return
+	}
+	c.start(peer)
+	if name == "websocket" {
+		// Here and not below the module, which would answer a failure a second time.
+		if c.first, err = wire.Accept(w, r, e.opts.MaxPayload, e.opts.HandshakeTimeout); err != nil {
+			e.handshakes.Done()
+			e.opts.Counters.Refused.Add(1)
+			c.link.Cut(transport.ReasonTransportError)
+			peer.Closed(transport.ReasonTransportError, err)
+			return
+		}
+	}
+	e.running.Add(1)
+	// The module makes the session and writes the OPEN packet; acceptLoop gets the session. It
+	// then asks the carrier to answer this request, if it is a poll.
+	e.gg.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), carriedKey{}, &carried{conn: c})))
+}
+
+// begin counts a handshake, unless the engine stops.
+func (e *Engine) begin() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping {
+		return false
+	}
+	e.handshakes.Add(1)
+	return true
+}
+
+// acceptLoop takes the sessions that the module has made. A session is known to requests before
+// its client learns its id: the module makes it known after it has written the handshake, which
+// a quick client would see as an unknown session.
+func (e *Engine) acceptLoop() {
+	for {
+		s, err := e.gg.Accept()
+		if err != nil {
+			return
+		}
+		c := s.RemoteAddr().(*addr).conn
+		e.mu.Lock()
+		e.conns[s.ID()] = c
+		e.mu.Unlock()
+		c.accepted(s)
+		e.handshakes.Done()
+	}
+}
+
+func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, c *conn) {
+	if !c.beginUpgrade() {
+		e.refuse(w, transport.ErrBadRequest)
+		return
+	}
+	s, err := wire.Accept(w, r, e.opts.MaxPayload, e.opts.HandshakeTimeout)
+	if err != nil {
+		e.opts.Counters.Refused.Add(1)
+		c.endUpgrade()
+		return
+	}
+	cand := &candidate{conn: c, socket: s}
+	c.setCandidate(cand)
+	// The module leads through probe and upgrade on a goroutine of its own.
+	e.gg.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), carriedKey{}, &carried{candidate: cand})))
+}
+
+func (e *Engine) refuse(w http.ResponseWriter, err error) {
+	e.opts.Counters.Refused.Add(1)
+	transport.WriteHTTPError(w, err)
+}
+
+func (e *Engine) remove(c *conn) {
+	e.mu.Lock()
+	delete(e.conns, c.ID())
+	e.mu.Unlock()
+	e.gg.Remove(c.ID())
+	e.running.Done()
+}
+
+// Shutdown implements [transport.Engine].
+func (e *Engine) Shutdown(ctx context.Context, reason transport.Reason) error {
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
+	// The module closes a channel that a handshake may still send on: let them end first.
+	e.handshakes.Wait()
+	e.mu.Lock()
+	conns := make([]*conn, 0, len(e.conns))
+	for _, c := range e.conns {
+		conns = append(conns, c)
+	}
+	e.mu.Unlock()
+	for _, c := range conns {
+		c.Close(reason, nil)
+	}
+	stopped := make(chan struct{})
+	go func() {
+		e.running.Wait()
+		close(stopped)
+	}()
+	var err error
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		for _, c := range conns {
+			c.abort()
+		}
+		<-stopped
+	}
+	_ = e.gg.Close()
+	e.acceptor.Wait()
+	return err
+}
