@@ -5,30 +5,29 @@ import (
 	"sync"
 )
 
-// ackTable holds those who wait for an acknowledgement. The zero value is ready.
+// ackTable holds what is to be done with acknowledgements. The zero value is ready.
 type ackTable struct {
 	mu      sync.Mutex
 	next    uint64
-	waiting map[uint64]chan Args // each of capacity 1
-	err     error                // set once it has ended
+	waiting map[uint64]func(Args, error)
+	err     error // set once it has ended
 }
 
-// begin returns a fresh id and the channel on which its answer comes; the channel is closed if
-// none can come any more.
-func (t *ackTable) begin() (uint64, chan Args, error) {
+// begin returns a fresh id. then is called once, with the answer, or with the error of end; not
+// after forget.
+func (t *ackTable) begin(then func(Args, error)) (uint64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.err != nil {
-		return 0, nil, t.err
+		return 0, t.err
 	}
 	if t.waiting == nil {
-		t.waiting = map[uint64]chan Args{}
+		t.waiting = map[uint64]func(Args, error){}
 	}
 	id := t.next
 	t.next++
-	ch := make(chan Args, 1)
-	t.waiting[id] = ch
-	return id, ch, nil
+	t.waiting[id] = then
+	return id, nil
 }
 
 func (t *ackTable) forget(id uint64) {
@@ -37,42 +36,51 @@ func (t *ackTable) forget(id uint64) {
 	delete(t.waiting, id)
 }
 
-// resolve gives the answer to who waits for it; false if nobody does (any more).
-func (t *ackTable) resolve(id uint64, args Args) bool {
+// resolve gives the answer to who waits for it, if anybody does (any more).
+func (t *ackTable) resolve(id uint64, args Args) {
 	t.mu.Lock()
-	ch, ok := t.waiting[id]
+	then, ok := t.waiting[id]
 	delete(t.waiting, id)
 	t.mu.Unlock()
 	if ok {
-		ch <- args
+		then(args, nil)
 	}
-	return ok
 }
 
 // end tells everyone that waits, and everyone who would, that no answer comes.
 func (t *ackTable) end(err error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.err != nil {
+		t.mu.Unlock()
 		return
 	}
 	t.err = err
-	for id, ch := range t.waiting {
-		close(ch)
-		delete(t.waiting, id)
+	waiting := t.waiting
+	t.waiting = nil
+	t.mu.Unlock()
+	for _, then := range waiting {
+		then(nil, err)
 	}
 }
 
-// wait waits for the answer to id, until ctx ends.
-func (t *ackTable) wait(ctx context.Context, id uint64, ch chan Args) (Args, error) {
+// ask sends a frame made for a fresh id by send, and waits for the answer until ctx ends.
+func (t *ackTable) ask(ctx context.Context, send func(id uint64) error) (Args, error) {
+	type answer struct {
+		args Args
+		err  error
+	}
+	ch := make(chan answer, 1)
+	id, err := t.begin(func(args Args, err error) { ch <- answer{args, err} })
+	if err != nil {
+		return nil, err
+	}
+	if err := send(id); err != nil {
+		t.forget(id)
+		return nil, err
+	}
 	select {
-	case args, ok := <-ch:
-		if !ok {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			return nil, t.err
-		}
-		return args, nil
+	case a := <-ch:
+		return a.args, a.err
 	case <-ctx.Done():
 		t.forget(id)
 		return nil, context.Cause(ctx)

@@ -6,31 +6,39 @@ import (
 	"sync/atomic"
 )
 
-// Event is one event of a client, as its handler gets it. The bytes of its arguments may be kept
+// Event is one event of the other side, as its handler gets it. The bytes of its arguments may be kept
 // and must not be changed.
 type Event struct {
 	Name string
 	Args Args
 
-	socket   *Socket
+	socket   *Socket // nil on the client side
+	nsp      string
+	push     func(*Frame) error
 	ackID    uint64
 	wantsAck bool
 	acked    atomic.Bool
 }
 
-// Socket is the client that sent the event.
+// Socket is the client that sent the event; nil in a handler of a [Client].
 func (e *Event) Socket() *Socket { return e.socket }
 
-// Sid is the id of the client that sent the event: the same for all that it sends.
-func (e *Event) Sid() string { return e.socket.sid }
+// Sid is the id of the client that sent the event: the same for all that it sends. It is empty
+// in a handler of a [Client].
+func (e *Event) Sid() string {
+	if e.socket == nil {
+		return ""
+	}
+	return e.socket.sid
+}
 
-// WantsAck tells whether the client waits for an acknowledgement.
+// WantsAck tells whether the other side waits for an acknowledgement.
 func (e *Event) WantsAck() bool { return e.wantsAck }
 
 // ErrAcked is returned by the second Ack of an event.
 var ErrAcked = errors.New("transport: event acknowledged before")
 
-// Ack answers the client with any number of values. If it did not ask for an answer nothing is
+// Ack answers the other side with any number of values. If it did not ask for an answer nothing is
 // sent.
 func (e *Event) Ack(args ...any) error {
 	if !e.wantsAck {
@@ -39,11 +47,24 @@ func (e *Event) Ack(args ...any) error {
 	if e.acked.Swap(true) {
 		return ErrAcked
 	}
-	f, err := ackFrame(e.socket.ns.name, args, e.ackID)
+	f, err := ackFrame(e.nsp, args, e.ackID)
 	if err != nil {
 		return err
 	}
-	return e.socket.push(f)
+	return e.push(f)
+}
+
+// newEvent reads an event from its packet.
+func newEvent(p *packet) (*Event, error) {
+	args := p.args()
+	if len(args) == 0 {
+		return nil, protocolError("event without a name")
+	}
+	ev := &Event{Args: args[1:], nsp: string(p.nsp), ackID: p.id, wantsAck: p.hasID}
+	if err := args[0].Decode(&ev.Name); err != nil {
+		return nil, protocolError("event name is no string")
+	}
+	return ev, nil
 }
 
 // inOrderKey marks the context of a handler that runs in order on a session's reader.

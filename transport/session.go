@@ -235,20 +235,16 @@ func (sn *Session) refuse(nsp string, err error) error {
 
 // event hands an event to its handler.
 func (sn *Session) event(s *Socket, p *packet) error {
-	args := p.args()
-	if len(args) == 0 {
-		return protocolError("event without a name")
+	ev, err := newEvent(p)
+	if err != nil {
+		return err
 	}
-	var name string
-	if err := args[0].Decode(&name); err != nil {
-		return protocolError("event name is no string")
-	}
+	ev.socket, ev.push = s, s.push
 	sn.server.opts.Counters.EventsIn.Add(1)
-	h := s.ns.handlers.Load().events[name]
+	h := s.ns.handlers.Load().events[ev.Name]
 	if h == nil {
 		return nil
 	}
-	ev := &Event{Name: name, Args: args[1:], socket: s, ackID: p.id, wantsAck: p.hasID}
 	if !h.concurrent {
 		sn.server.guard(func() { h.call(sn.inOrder, ev) })
 		return nil

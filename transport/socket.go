@@ -152,19 +152,13 @@ func (s *Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, 
 	if holdsUp(ctx, s.session) {
 		return nil, ErrAckInOrder
 	}
-	id, ch, err := s.acks.begin()
-	if err != nil {
-		return nil, err
-	}
-	f, err := eventFrame(s.ns.name, event, args, id, true)
-	if err == nil {
-		err = s.push(f)
-	}
-	if err != nil {
-		s.acks.forget(id)
-		return nil, err
-	}
-	return s.acks.wait(ctx, id, ch)
+	return s.acks.ask(ctx, func(id uint64) error {
+		f, err := eventFrame(s.ns.name, event, args, id, true)
+		if err != nil {
+			return err
+		}
+		return s.push(f)
+	})
 }
 
 // push queues a frame for this client alone.

@@ -115,12 +115,17 @@ func units(r rune) int {
 	return 1
 }
 
-func (codec) WritePayload(w http.ResponseWriter, r *http.Request, frames []*transport.Frame) error {
+func (codec) BinaryPrefix() []byte { return []byte{binaryMessage} }
+
+func (codec) Payload(frames []*transport.Frame) []byte {
 	parts := make([][]byte, len(frames))
 	for i, f := range frames {
 		parts[i] = f.Wire(transport.FormPolling3, encodePolling)
 	}
-	payload := bytes.Join(parts, nil)
+	return bytes.Join(parts, nil)
+}
+
+func (codec) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if j := r.URL.Query().Get("j"); j != "" {
 		return writeJSONP(w, j, payload)

@@ -199,10 +199,11 @@ func (c *conn) endUpgrade() {
 func (c *conn) setCandidate(cand *candidate) {
 	c.mu.Lock()
 	c.cand = cand
-	closed := c.closed
 	c.mu.Unlock()
-	if closed {
+	select {
+	case <-c.link.Done():
 		_ = cand.Close()
+	default:
 	}
 }
 
@@ -232,7 +233,7 @@ func (c *conn) dropCandidate(cand *candidate) {
 func (c *conn) attach() bool {
 	c.mu.Lock()
 	cand := c.cand
-	if cand == nil || !c.isSealed || cand.attached || c.closed {
+	if cand == nil || !c.isSealed || cand.attached {
 		attached := cand != nil && cand.attached
 		c.mu.Unlock()
 		return attached
@@ -257,23 +258,19 @@ func (c *conn) Close(reason transport.Reason, err error) {
 	if c.beat != nil {
 		c.beat.Stop()
 	}
-	cand := c.cand
 	c.mu.Unlock()
 	if errors.Is(err, transport.ErrClosed) {
 		err = nil
 	}
-	go c.finish(reason, err, cand)
+	go c.finish(reason, err)
 }
 
 // finish ends the session and all that belongs to it.
-func (c *conn) finish(reason transport.Reason, err error, cand *candidate) {
+func (c *conn) finish(reason transport.Reason, err error) {
 	<-c.ready // the module cannot be told to forget a session that it has not registered yet
 	defer c.engine.remove(c)
 	c.peer.Closing(reason, err)
 	close(c.stop)
-	if cand != nil && !c.isAttached(cand) {
-		_ = cand.Close()
-	}
 	if reason.Flushes() {
 		flushed := make(chan struct{})
 		go func() {
@@ -288,6 +285,12 @@ func (c *conn) finish(reason transport.Reason, err error, cand *candidate) {
 		<-flushed
 	} else {
 		c.link.Cut(reason)
+	}
+	c.mu.Lock()
+	cand := c.cand
+	c.mu.Unlock()
+	if cand != nil && !c.isAttached(cand) {
+		_ = cand.Close()
 	}
 	c.reader.Wait()
 	c.peer.Closed(reason, err)

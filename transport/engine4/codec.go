@@ -79,14 +79,20 @@ func encodePolling(f *transport.Frame, _ []byte) []byte {
 	return out
 }
 
-func (codec) WritePayload(w http.ResponseWriter, _ *http.Request, frames []*transport.Frame) error {
+func (codec) BinaryPrefix() []byte { return nil }
+
+func (codec) Payload(frames []*transport.Frame) []byte {
 	parts := make([][]byte, len(frames))
 	for i, f := range frames {
 		parts[i] = f.Wire(transport.FormPolling4, encodePolling)
 	}
+	return bytes.Join(parts, []byte{separator})
+}
+
+func (codec) WritePayload(w http.ResponseWriter, _ *http.Request, payload []byte) error {
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, err := w.Write(bytes.Join(parts, []byte{separator}))
+	_, err := w.Write(payload)
 	return err
 }
 

@@ -32,10 +32,13 @@ type Codec interface {
 	SocketFrame(f *transport.Frame) []byte
 	// ParseMessage reads a packet from a WebSocket message; it may keep data.
 	ParseMessage(binary bool, data []byte) (Packet, error)
-	// WritePayload answers a poll with frames. It may have been asked for a form by the
-	// request.
-	WritePayload(w http.ResponseWriter, r *http.Request, frames []*transport.Frame) error
-	// ParsePayload reads the packets of a POST's body; it may keep body.
+	// BinaryPrefix stands before the data of a binary WebSocket message.
+	BinaryPrefix() []byte
+	// Payload puts frames into one payload.
+	Payload(frames []*transport.Frame) []byte
+	// WritePayload answers a poll with a payload, in the form that the request asks for.
+	WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error
+	// ParsePayload reads the packets of a body; it may keep body. r is nil on the client side.
 	ParsePayload(r *http.Request, body []byte) ([]Packet, error)
 }
 
@@ -219,7 +222,9 @@ func (l *Link) Upgrading(on bool) {
 // ended; the socket is then still the caller's.
 func (l *Link) Attach(s *Socket) bool {
 	l.mu.Lock()
-	if l.socket != nil || l.isDone || l.closing {
+	// A link that is closing takes it too: what waits can reach the client no other way, once it
+	// has left polling.
+	if l.socket != nil || l.isDone {
 		l.mu.Unlock()
 		return false
 	}

@@ -50,7 +50,7 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	err := l.opts.Codec.WritePayload(w, r, frames)
+	err := l.opts.Codec.WritePayload(w, r, l.opts.Codec.Payload(frames))
 	if last {
 		l.mu.Lock()
 		l.noteFlushed()

@@ -1,0 +1,375 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ClientOptions configures a [Client]. URL and Dialers are required; the zero value of every
+// other field means the default named. The functions must not block: they run on the
+// connection's own goroutines.
+type ClientOptions struct {
+	URL       string // "http://127.0.0.1:8080"
+	Path      string // "/socket.io/"
+	Namespace string // "/"
+	// Auth is sent when the namespace is opened (Socket.IO revision 5 only); any JSON value.
+	Auth any
+	// Header is added to each HTTP request.
+	Header http.Header
+	// Dialers open connections; the first whose revision the server speaks is kept.
+	Dialers []Dialer
+	// Transports to use, in order; nil: polling, then an upgrade to WebSocket.
+	Transports []string
+	Backoff    Backoff
+	// ConnectTimeout bounds the handshake, and then the opening of the namespace; 10 s.
+	ConnectTimeout time.Duration
+	// DrainTimeout bounds the sending of what waits when the client ends; 5 s.
+	DrainTimeout time.Duration
+	// ComeBack makes the client connect again when the server has put it out (a DISCONNECT
+	// packet). Without it Run then returns.
+	ComeBack bool
+	Publish  PublishOptions
+
+	OnConnect    func(sid string, c Conn)
+	OnDisconnect func(Reason, error)
+	// OnRetry is told of each failed attempt, and of the end of each connection, and how long
+	// the client waits until the next attempt.
+	OnRetry func(err error, wait time.Duration)
+	// OnJoin is told of the server's answer to a join; err is an [*AckError] or nil.
+	OnJoin func(room string, err error)
+	// Report gets errors that nobody else is told: a handler that panicked.
+	Report func(error)
+}
+
+// Backoff is the wait between attempts to connect: it begins at Min, doubles up to Max, and is
+// shortened by a random part of up to a half, so that the clients of a server that was restarted
+// do not come all at once.
+type Backoff struct {
+	Min  time.Duration  // 500 ms
+	Max  time.Duration  // 15 s
+	Rand func() float64 // in [0, 1); math/rand
+}
+
+func (b Backoff) wait(attempt int) time.Duration {
+	d := b.Max
+	if attempt < 20 {
+		d = min(b.Max, b.Min<<attempt)
+	}
+	return d - time.Duration(b.Rand()*float64(d)/2)
+}
+
+// Client is a Socket.IO client that comes back after a broken link. Make it with [NewClient],
+// define handlers, and call Run. All methods are safe for concurrent use.
+type Client struct {
+	opts     ClientOptions
+	url      *url.URL
+	handlers sync.Map // event name -> Handler
+	pub      publisher
+	version  atomic.Int32 // index of the dialer that works
+
+	mu    sync.Mutex
+	conn  *clientConn // the namespace is open on it; nil: not connected
+	rooms []string    // joined, and to be joined again
+}
+
+// ConnectError is the server's refusal of the namespace.
+type ConnectError struct {
+	Message string
+	Data    Value // revision 5: what the server added; revision 4: all that it said
+}
+
+func (e *ConnectError) Error() string { return "refused by the server: " + e.Message }
+
+// ErrNotConnected is returned where a client would have to be connected.
+var ErrNotConnected = errors.New("transport: not connected")
+
+// NewClient makes a client that is not connected yet.
+func NewClient(opts ClientOptions) (*Client, error) {
+	if opts.Path == "" {
+		opts.Path = "/socket.io/"
+	}
+	if opts.Namespace == "" {
+		opts.Namespace = "/"
+	}
+	if err := CheckNamespace(opts.Namespace); err != nil {
+		return nil, err
+	}
+	if len(opts.Dialers) == 0 {
+		return nil, errors.New("transport: a client needs at least one dialer")
+	}
+	orDuration(&opts.Backoff.Min, 500*time.Millisecond)
+	orDuration(&opts.Backoff.Max, 15*time.Second)
+	orDuration(&opts.ConnectTimeout, 10*time.Second)
+	orDuration(&opts.DrainTimeout, 5*time.Second)
+	if opts.Backoff.Rand == nil {
+		opts.Backoff.Rand = rand.Float64
+	}
+	u, err := ParseServerURL(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + strings.Trim(opts.Path, "/") + "/"
+	c := &Client{opts: opts, url: u}
+	c.pub.init(c, opts.Publish)
+	return c, nil
+}
+
+// ParseServerURL reads the address of a server: http, https, ws or wss, host and port. A bare
+// host:port means http.
+func ParseServerURL(s string) (*url.URL, error) {
+	text := s
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Hostname() == "" {
+		return nil, fmt.Errorf("url %q: use an address such as http://127.0.0.1:8080", s)
+	}
+	switch u.Scheme {
+	case "http", "https":
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	default:
+		return nil, fmt.Errorf("url %q: the scheme %s is none of http, https, ws, wss", s, u.Scheme)
+	}
+	return u, nil
+}
+
+// On defines what happens with an event of the server's; handlers run in the order of its
+// packets. A second call for a name replaces the first. It panics if the name is one of the
+// protocol's own.
+func (c *Client) On(event string, h Handler) {
+	if err := checkEventName(event); err != nil {
+		panic(err)
+	}
+	c.handlers.Store(event, h)
+}
+
+// Run connects, and connects again whenever the connection ends, until ctx ends: it then tells
+// the server, sends what waits, and returns nil. It returns an error only if the server has put
+// the client out and ComeBack is not set. All goroutines of the client have ended when it
+// returns. Call it once.
+func (c *Client) Run(ctx context.Context) error {
+	defer c.pub.stop()
+	for attempt := 0; ; attempt++ {
+		open, err := c.once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if open {
+			attempt = 0
+		}
+		if ReasonOf(err, ReasonNone) == ReasonServerDisconnect && !c.opts.ComeBack {
+			return err
+		}
+		if errors.Is(err, ErrUnsupportedVersion) && c.nextDialer() {
+			continue
+		}
+		wait := c.opts.Backoff.wait(attempt)
+		if c.opts.OnRetry != nil {
+			c.opts.OnRetry(err, wait)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+// nextDialer moves on to the next revision; false if the first comes next again.
+func (c *Client) nextDialer() bool {
+	next := (int(c.version.Load()) + 1) % len(c.opts.Dialers)
+	c.version.Store(int32(next))
+	return next != 0
+}
+
+// once is the life of one connection. open tells whether the namespace was ever open.
+func (c *Client) once(ctx context.Context) (open bool, err error) {
+	cc := newClientConn(c)
+	defer cc.cancel(ErrClosed)
+	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.url, DialOptions{
+		Transports:       c.opts.Transports,
+		Header:           c.opts.Header,
+		HandshakeTimeout: c.opts.ConnectTimeout,
+		DrainTimeout:     c.opts.DrainTimeout,
+	}, cc)
+	if err != nil {
+		return false, err
+	}
+	cc.dialed(conn)
+	timeout := time.AfterFunc(c.opts.ConnectTimeout, func() {
+		if !cc.isOpen() {
+			conn.Close(ReasonHandshakeTimeout, errors.New("the server does not open the namespace"))
+		}
+	})
+	defer timeout.Stop()
+	select {
+	case <-ctx.Done():
+		cc.leave()
+		<-cc.ended
+	case <-cc.ended:
+	}
+	return cc.wasOpen, cc.err
+}
+
+// opened is called when the namespace is open on cc: rooms first, so that what is published next
+// finds them joined.
+func (c *Client) opened(cc *clientConn) {
+	c.mu.Lock()
+	c.conn = cc
+	rooms := slices.Clone(c.rooms)
+	c.mu.Unlock()
+	if c.opts.OnConnect != nil {
+		c.opts.OnConnect(cc.sid, cc.conn)
+	}
+	for _, room := range rooms {
+		c.join(cc, room)
+	}
+	c.pub.connected(cc)
+}
+
+func (c *Client) closed(cc *clientConn, reason Reason, err error) {
+	c.mu.Lock()
+	was := c.conn == cc
+	if was {
+		c.conn = nil
+	}
+	c.mu.Unlock()
+	if !was {
+		return
+	}
+	c.pub.disconnected()
+	if c.opts.OnDisconnect != nil {
+		c.opts.OnDisconnect(reason, err)
+	}
+}
+
+func (c *Client) current() (*clientConn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return nil, ErrNotConnected
+	}
+	return c.conn, nil
+}
+
+// Connected tells whether the namespace is open.
+func (c *Client) Connected() bool {
+	_, err := c.current()
+	return err == nil
+}
+
+// Sid is the id that the server knows the client by, "" when it is not connected. It changes
+// with every connection.
+func (c *Client) Sid() string {
+	if cc, err := c.current(); err == nil {
+		return cc.sid
+	}
+	return ""
+}
+
+// Emit sends the event if the client is connected, and forgets it: it may be lost with the
+// connection. See [Client.Publish] for what must arrive.
+func (c *Client) Emit(event string, args ...any) error {
+	cc, err := c.current()
+	if err != nil {
+		return err
+	}
+	f, err := eventFrame(c.opts.Namespace, event, args, 0, false)
+	if err != nil {
+		return err
+	}
+	return cc.push(f)
+}
+
+// EmitAck sends the event and waits for the server's answer, until ctx ends. It is
+// [ErrAckInOrder] in a handler of this client's.
+func (c *Client) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
+	cc, err := c.current()
+	if err != nil {
+		return nil, err
+	}
+	if holdsUp(ctx, cc) {
+		return nil, ErrAckInOrder
+	}
+	return cc.acks.ask(ctx, func(id uint64) error {
+		f, err := eventFrame(c.opts.Namespace, event, args, id, true)
+		if err != nil {
+			return err
+		}
+		return cc.push(f)
+	})
+}
+
+// Join asks the server for the room, now if the client is connected, and after every connection
+// until Leave. The answer goes to OnJoin.
+func (c *Client) Join(room string) error {
+	if err := CheckRoom(room); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	cc := c.conn
+	if !slices.Contains(c.rooms, room) {
+		c.rooms = append(c.rooms, room)
+	}
+	c.mu.Unlock()
+	if cc != nil {
+		c.join(cc, room)
+	}
+	return nil
+}
+
+func (c *Client) join(cc *clientConn, room string) {
+	err := cc.ask("join", []any{room}, func(args Args, err error) {
+		if err == nil {
+			err = ackError(args)
+			if c.opts.OnJoin != nil {
+				c.opts.OnJoin(room, err)
+			}
+		}
+	})
+	if err != nil && c.opts.OnJoin != nil && !errors.Is(err, ErrClosed) {
+		c.opts.OnJoin(room, err)
+	}
+}
+
+// Leave ends what Join began.
+func (c *Client) Leave(room string) {
+	c.mu.Lock()
+	c.rooms = slices.DeleteFunc(c.rooms, func(r string) bool { return r == room })
+	c.mu.Unlock()
+	_ = c.Emit("leave", room) // a server that is not connected knows no rooms of ours
+}
+
+// ackError returns the error in {ok:false, error:{code, message}}, as an [*AckError]. Any other
+// answer means yes: servers that are not ours answer what they like.
+func ackError(args Args) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var a struct {
+		OK    *bool
+		Error *AckError
+	}
+	if args[0].Decode(&a) != nil || a.OK == nil || *a.OK {
+		return nil
+	}
+	if a.Error == nil {
+		return &AckError{Code: "refused", Message: "the server gives no reason"}
+	}
+	return a.Error
+}
