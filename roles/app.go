@@ -71,6 +71,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			serverCommand(),
+			telemetryCommand(),
+			loggerCommand(),
+			demoCommand(),
 			versionCommand(),
 		},
 	}

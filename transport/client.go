@@ -150,7 +150,7 @@ func ParseServerURL(s string) (*url.URL, error) {
 // packets. A second call for a name replaces the first. It panics if the name is one of the
 // protocol's own.
 func (c *Client) On(event string, h Handler) {
-	if err := checkEventName(event); err != nil {
+	if err := CheckEvent(event); err != nil {
 		panic(err)
 	}
 	c.handlers.Store(event, h)

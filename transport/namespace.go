@@ -84,7 +84,7 @@ func (n *Namespace) Name() string { return n.name }
 // On defines what happens with an event, of any name; a second call for a name replaces the
 // first. It panics if the name is one of the protocol's own, as the mistake is the program's.
 func (n *Namespace) On(event string, h Handler, opts ...HandlerOption) {
-	if err := checkEventName(event); err != nil {
+	if err := CheckEvent(event); err != nil {
 		panic(err)
 	}
 	eh := &eventHandler{call: h}

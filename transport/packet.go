@@ -186,7 +186,7 @@ func controlFrame(kind byte, nsp string, data []byte) *Frame {
 // eventFrame makes an EVENT or BINARY_EVENT. With an id it asks for an ack, and is then not
 // dropped for a slow client.
 func eventFrame(nsp, event string, args []any, id uint64, hasID bool) (*Frame, error) {
-	if err := checkEventName(event); err != nil {
+	if err := CheckEvent(event); err != nil {
 		return nil, err
 	}
 	return argsFrame(packetEvent, nsp, &event, args, id, hasID)

@@ -174,7 +174,7 @@ func FuzzPacket(f *testing.F) {
 			return
 		}
 		var name string
-		if args[0].Decode(&name) != nil || checkEventName(name) != nil {
+		if args[0].Decode(&name) != nil || CheckEvent(name) != nil {
 			return
 		}
 		rest := make([]any, len(args)-1)

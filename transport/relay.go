@@ -41,7 +41,7 @@ type Relay struct {
 func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	r := &Relay{ns: ns, opts: opts, names: []string{EventTelemetry}}
 	for _, a := range opts.Aliases {
-		if err := checkEventName(a); err != nil {
+		if err := CheckEvent(a); err != nil {
 			return nil, fmt.Errorf("alias: %w", err)
 		}
 		switch a {

@@ -203,8 +203,8 @@ func (a Args) Decode(dst ...any) error {
 
 var errEventName = errors.New("an event needs a name that is not one of the protocol's own (connect, connect_error, disconnect, disconnecting)")
 
-// checkEventName refuses names that Socket.IO clients keep for themselves.
-func checkEventName(name string) error {
+// CheckEvent tells whether an event can have the name: any but those that Socket.IO keeps for itself.
+func CheckEvent(name string) error {
 	switch strings.TrimSpace(name) {
 	case "", "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
 		return fmt.Errorf("event %q: %w", name, errEventName)

@@ -1,0 +1,111 @@
+package roles
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+)
+
+func demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "server, telemetry and logger together, for a first look",
+		Description: "One process in which a simulated machine bores, a server routes its packets, and a logger prints\n" +
+			"them. The parts talk over the network like those of three terminals do.\n\n" +
+			"Example: tbmsock demo --rate 2hz --duration 1m",
+		Flags: append([]cli.Flag{
+			textFlag("listen", "address to listen on, host:port; port 0 takes a free one", "127.0.0.1:8080"),
+			valueFlag("rate", "how often a packet is sent", &rateValue{time.Second, "1hz"}),
+			textFlag("source", "name of the machine", "tbm-1"),
+			textFlag("room", "room that the packets are for", "ops"),
+			choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
+			countFlag("seed", "seed of the simulation", 1, 0, 1<<62),
+			countFlag("count", "end after so many packets, 0 for never", 0, 0, 1<<62),
+			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
+			choiceFlag("format", "form of the packets on stdout", "text", "json"),
+			drainFlag(),
+		}, logFlags()...),
+		Action: runDemo,
+	}
+}
+
+func runDemo(c *cli.Context) error {
+	log := newLog(c, c.App.ErrWriter)
+	usage := func(err error) error { return &usageError{c.Command.Name, err} }
+	ln, err := net.Listen("tcp", c.String("listen"))
+	if err != nil {
+		return fmt.Errorf("tbmsock demo: --listen %s: %w", c.String("listen"), err)
+	}
+	defer func() { _ = ln.Close() }()
+	url := "http://" + ln.Addr().String()
+	server, err := part(c, serverFlags(), func(p *cli.Context) (*serverRole, error) { return newServerRole(p, log) }, nil)
+	if err != nil {
+		return usage(err)
+	}
+	address := map[string]string{"url": url}
+	logger, err := part(c, loggerFlags(), func(p *cli.Context) (*loggerRole, error) { return newLoggerRole(p, log, c.App.Writer) }, address)
+	if err != nil {
+		return usage(err)
+	}
+	telemetry, err := part(c, telemetryFlags(), func(p *cli.Context) (*telemetryRole, error) { return newTelemetryRole(p, log) }, address)
+	if err != nil {
+		return usage(err)
+	}
+	fmt.Fprintf(c.App.Writer, "listening on %s\n", url)
+	return runParts(c.Context, log, ln, server, logger, telemetry)
+}
+
+// runParts ends the parts in the order in which packets pass them, so that none is lost: when
+// the source has sent its last one the logger ends, then the server.
+func runParts(ctx context.Context, log *logrus.Logger, ln net.Listener, server *serverRole, logger *loggerRole, telemetry *telemetryRole) error {
+	serverCtx, stopServer := context.WithCancel(context.Background())
+	loggerCtx, stopLogger := context.WithCancel(context.Background())
+	sourceCtx, stopSource := context.WithCancel(ctx)
+	defer stopSource()
+	serverDone, loggerDone := make(chan error, 1), make(chan error, 1)
+	go func() { serverDone <- server.run(serverCtx, ln); stopSource() }()
+	go func() { loggerDone <- logger.run(loggerCtx); stopSource() }()
+	sourceErr := telemetry.run(sourceCtx)
+	// What the server has acknowledged stands in the logger's queue: its leaving comes after.
+	logger.settle(telemetry.client.PublishStats().Acked)
+	stopLogger()
+	loggerErr := <-loggerDone
+	stopServer()
+	return errors.Join(sourceErr, loggerErr, <-serverDone)
+}
+
+// part makes a role from the demo's flags of the same names, and the values given.
+func part[T any](c *cli.Context, flags []cli.Flag, make func(*cli.Context) (T, error), values map[string]string) (T, error) {
+	set := flag.NewFlagSet(c.Command.Name, flag.ContinueOnError)
+	var none T
+	for _, f := range append(flags, logFlags()...) {
+		if err := f.Apply(set); err != nil {
+			return none, flagError(err)
+		}
+	}
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if set.Lookup(name) == nil {
+			continue
+		}
+		value := c.String(name)
+		if g, ok := c.Generic(name).(cli.Generic); ok {
+			value = g.String()
+		}
+		if err := set.Set(name, value); err != nil {
+			return none, fmt.Errorf("--%s %s: %w", name, value, err)
+		}
+	}
+	for name, value := range values {
+		if err := set.Set(name, value); err != nil {
+			return none, fmt.Errorf("--%s %s: %w", name, value, err)
+		}
+	}
+	return make(cli.NewContext(c.App, set, nil))
+}

@@ -1,0 +1,178 @@
+package roles
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"tbmsock/telemetry"
+	"tbmsock/telemetry/simulator"
+	"tbmsock/transport"
+)
+
+func telemetryFlags() []cli.Flag {
+	return append(clientFlags(),
+		valueFlag("rate", "how often a reading is taken and sent: 10hz, 0.5hz, 2khz, 600/min, or the time between two, 100ms", &rateValue{100 * time.Millisecond, "10hz"}),
+		textFlag("source", "name of the machine", "tbm-1"),
+		textFlag("room", "room that the packets are for; empty for everyone", ""),
+		choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
+		countFlag("seed", "seed of the simulation; the same seed gives the same packets", 1, 0, 1<<62),
+		countFlag("count", "end after so many packets, 0 for never", 0, 0, 1<<62),
+		durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
+	)
+}
+
+func telemetryCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "telemetry",
+		Usage: "take readings from a machine and send each as log_telemetry",
+		Description: "Waits for the server if it is not there yet, keeps what has not been acknowledged, and\n" +
+			"sends it again after a broken link.\n\n" +
+			"Example: tbmsock telemetry --rate 10hz --source tbm-1 --room ops",
+		Flags: append(telemetryFlags(), logFlags()...),
+		Action: func(c *cli.Context) error {
+			t, err := newTelemetryRole(c, newLog(c, c.App.ErrWriter))
+			if err != nil {
+				return &usageError{c.Command.Name, err}
+			}
+			return t.run(c.Context)
+		},
+	}
+}
+
+// telemetryRole is a source of packets that does not run yet.
+type telemetryRole struct {
+	log      *logrus.Logger
+	client   *transport.Client
+	machine  *simulator.Machine
+	envelope transport.Envelope // of the last packet
+	period   time.Duration
+	count    int64
+	duration time.Duration
+	drain    time.Duration
+}
+
+func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error) {
+	t := &telemetryRole{
+		log:      log,
+		period:   rateOf(c, "rate").period,
+		count:    countOf(c, "count"),
+		duration: durationOf(c, "duration"),
+		drain:    durationOf(c, "drain"),
+		envelope: transport.Envelope{Source: c.String("source"), Room: c.String("room"), Boot: transport.NewID()},
+	}
+	if t.envelope.Source == "" {
+		return nil, errors.New("--source: the name is empty; use one such as tbm-1")
+	}
+	if t.envelope.Room != "" {
+		if err := transport.CheckRoom(t.envelope.Room); err != nil {
+			return nil, fmt.Errorf("--room: %w", err)
+		}
+	}
+	opts, err := clientOptions(c, log)
+	if err != nil {
+		return nil, err
+	}
+	opts.Publish = transport.PublishOptions{
+		WhenFull: transport.FullDropOldest,
+		OnNoAcks: func() {
+			log.Warn("the server acknowledges nothing: what is under way when a link breaks may be lost")
+		},
+		OnRefused: func(event string, err *transport.AckError) {
+			log.WithError(err).WithField("event", event).Error("the server refuses a packet")
+		},
+	}
+	if t.client, err = transport.NewClient(opts); err != nil {
+		return nil, err
+	}
+	t.machine, err = simulator.New(simulator.Options{
+		Machine: simulator.Kind(choiceOf(c, "machine")),
+		Seed:    uint64(countOf(c, "seed")),
+		Start:   time.Now(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// run samples until ctx ends, or as much as was asked for, and then sends what is left.
+func (t *telemetryRole) run(ctx context.Context) error {
+	var g run.Group
+	clientCtx, stopClient := context.WithCancel(context.Background())
+	g.Add(func() error { return t.client.Run(clientCtx) }, func(error) { stopClient() })
+	sampleCtx, stopSampling := context.WithCancel(ctx)
+	g.Add(func() error {
+		err := t.sample(sampleCtx)
+		drainCtx, cancel := context.WithTimeout(context.Background(), t.drain)
+		defer cancel()
+		if flushErr := t.client.Flush(drainCtx); flushErr != nil {
+			t.log.WithError(flushErr).Warn("not everything could be sent")
+		}
+		return err
+	}, func(error) { stopSampling() })
+	err := g.Run()
+	s := t.client.PublishStats()
+	t.log.WithFields(logrus.Fields{"packets": s.Published, "acknowledged": s.Acked, "refused": s.Refused,
+		"dropped": s.Dropped, "resent": s.Resent, "waiting": s.Waiting}).Info("telemetry ends")
+	if err != nil {
+		return fmt.Errorf("tbmsock telemetry: %w", err)
+	}
+	return nil
+}
+
+func (t *telemetryRole) sample(ctx context.Context) error {
+	if t.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.duration)
+		defer cancel()
+	}
+	tick := ticker{start: time.Now(), period: t.period}
+	var dropped uint64
+	var packet telemetry.Packet
+	for n := int64(0); t.count == 0 || n < t.count; n++ {
+		at, skipped, ok := tick.next(ctx)
+		if !ok {
+			return nil
+		}
+		if skipped > 0 {
+			t.log.WithField("readings", skipped).Warn("the clock jumped: readings left out")
+		}
+		t.machine.Next(at, &packet)
+		if err := t.publish(ctx, at, &packet); err != nil {
+			return err
+		}
+		if d := t.client.PublishStats().Dropped; d > dropped {
+			if dropped == 0 {
+				t.log.Error("the outbox is full: the oldest packets are dropped")
+			}
+			dropped = d
+		}
+	}
+	return nil
+}
+
+// publish sends one reading in its envelope.
+func (t *telemetryRole) publish(ctx context.Context, at time.Time, packet *telemetry.Packet) error {
+	body, err := json.Marshal(packet)
+	if err != nil {
+		return fmt.Errorf("packet: %w", err)
+	}
+	t.envelope.Seq++
+	t.envelope.Time = at.UTC()
+	t.envelope.Packet = body
+	data, err := json.Marshal(&t.envelope)
+	if err != nil {
+		return fmt.Errorf("envelope: %w", err)
+	}
+	if err := t.client.Publish(ctx, transport.EventTelemetry, json.RawMessage(data)); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package transport
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestTracker(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		seqs []uint64
+		want SourceStats
+	}{
+		{"in order", []uint64{1, 2, 3}, SourceStats{First: 1, Last: 3, Received: 3}},
+		{"joined late", []uint64{7, 8}, SourceStats{First: 7, Last: 8, Received: 2}},
+		{"a gap", []uint64{1, 5, 6}, SourceStats{First: 1, Last: 6, Received: 3, Gaps: 1, Missing: 3}},
+		{"two gaps", []uint64{1, 3, 5}, SourceStats{First: 1, Last: 5, Received: 3, Gaps: 2, Missing: 2}},
+		{"a repeat", []uint64{1, 2, 2, 1}, SourceStats{First: 1, Last: 2, Received: 2, Repeats: 2}},
+		{"out of order", []uint64{1, 4, 3, 2}, SourceStats{First: 1, Last: 4, Received: 4, OutOfOrder: 2}},
+		{"into the middle of a gap", []uint64{1, 5, 3}, SourceStats{First: 1, Last: 5, Received: 3, OutOfOrder: 1, Gaps: 2, Missing: 2}},
+		{"before the first", []uint64{5, 2, 3}, SourceStats{First: 2, Last: 5, Received: 3, OutOfOrder: 2, Gaps: 1, Missing: 1}},
+		{"late, and then again", []uint64{1, 3, 2, 2}, SourceStats{First: 1, Last: 3, Received: 3, OutOfOrder: 1, Repeats: 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var tr Tracker
+			for _, s := range tc.seqs {
+				tr.Add(&Envelope{Source: "s", Boot: "b", Seq: s})
+			}
+			tc.want.Source, tc.want.Boot = "s", "b"
+			if got := tr.Stats(); len(got) != 1 || got[0] != tc.want {
+				t.Errorf("got %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+	t.Run("by source and boot", func(t *testing.T) {
+		var tr Tracker
+		for _, e := range []Envelope{{Source: "b", Boot: "1", Seq: 1}, {Source: "a", Boot: "2", Seq: 9}, {Source: "a", Boot: "1", Seq: 1}, {Source: "b", Boot: "1", Seq: 2}} {
+			tr.Add(&e)
+		}
+		got := tr.Stats()
+		if len(got) != 3 || got[0].Source+got[0].Boot != "a1" || got[1].First != 9 || got[2].Received != 2 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// Against a plain set, with packets lost, repeated and shuffled at random.
+func TestTrackerAgainstModel(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for round := range 200 {
+		var tr Tracker
+		seen := map[uint64]bool{}
+		var repeats uint64
+		first, last := uint64(0), uint64(0)
+		for range 300 {
+			seq := 1 + rnd.Uint64N(200)
+			if seen[seq] {
+				repeats++
+			}
+			seen[seq] = true
+			if first == 0 || seq < first {
+				first = seq
+			}
+			last = max(last, seq)
+			tr.Add(&Envelope{Source: "s", Boot: "b", Seq: seq})
+		}
+		got := tr.Stats()[0]
+		if got.Received != uint64(len(seen)) || got.Repeats != repeats || got.First != first || got.Last != last || got.Missing != last-first+1-uint64(len(seen)) {
+			t.Fatalf("round %d: got %+v, want %d received, %d repeats, %d..%d", round, got, len(seen), repeats, first, last)
+		}
+	}
+}
