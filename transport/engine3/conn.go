@@ -75,8 +75,8 @@ func (c *conn) start(peer transport.Peer) {
 // accepted is called with the module's session once it is complete.
 func (c *conn) accepted(s engineio.Conn) {
 	c.module = s
+	c.reader.Go(c.read) // before ready: whoever ends the conn waits for ready, then for the reader
 	close(c.ready)
-	c.reader.Go(c.read)
 	// Packets that the client sends now wait for the reader, which says Opened first.
 	if c.first != nil && !c.link.Attach(c.first) {
 		c.first.Close(transport.ReasonServerShutdown)
@@ -85,6 +85,7 @@ func (c *conn) accepted(s engineio.Conn) {
 
 // read takes the messages from the module's session to the peer.
 func (c *conn) read() {
+	<-c.ready
 	c.peer.Opened()
 	for {
 		kind, r, err := c.module.NextReader()
@@ -275,7 +276,7 @@ func (c *conn) finish(reason transport.Reason, err error) {
 		flushed := make(chan struct{})
 		go func() {
 			defer close(flushed)
-			c.link.Flush(c.engine.opts.DrainTimeout)
+			c.link.Flush(c.engine.opts.DrainTimeout, reason)
 		}()
 		select {
 		case <-flushed:

@@ -239,7 +239,7 @@ func (c *conn) finish(reason transport.Reason, err error) {
 		flushed := make(chan struct{})
 		go func() {
 			defer close(flushed)
-			c.link.Flush(c.engine.opts.DrainTimeout)
+			c.link.Flush(c.engine.opts.DrainTimeout, reason)
 		}()
 		select {
 		case <-flushed:

@@ -68,6 +68,7 @@ type Link struct {
 	released chan struct{} // closed: polls are answered at once, an upgrade is under way
 	ready    chan struct{} // capacity 1: frames wait for a poll
 	closing  bool          // no new requests; the writer goes on until the outbox is empty
+	comeBack bool          // the client of a closing link should connect again
 	flushed  chan struct{} // closed when closing and nothing is left to write
 	done     chan struct{} // closed: everything stops
 	isDone   bool
@@ -273,15 +274,17 @@ func asParseError(err error) error {
 	return &transport.DisconnectError{Reason: transport.ReasonParseError, Err: err}
 }
 
-// Flush takes no more requests and returns when what waits has been written, or after d. A link
-// that polls tells the client's next poll that it is closed.
-func (l *Link) Flush(d time.Duration) {
+// Flush takes no more POSTs and returns when what waits has been written, or after d. A client that
+// polls is then told by the answer to its poll: with a close packet, or, if the reason is one to
+// connect again for, with an HTTP error, since python-engineio takes the packet for a wish that
+// it stay away.
+func (l *Link) Flush(d time.Duration, reason transport.Reason) {
 	l.mu.Lock()
 	if l.closing || l.isDone {
 		l.mu.Unlock()
 		return
 	}
-	l.closing = true
+	l.closing, l.comeBack = true, reason.Reconnect()
 	if l.socket != nil {
 		if !l.writing {
 			l.noteFlushed()

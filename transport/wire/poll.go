@@ -44,13 +44,15 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 		l.mu.Unlock()
 	}()
 	frames, last := l.waitFrames(r)
-	if frames == nil {
-		if r.Context().Err() == nil {
-			transport.WriteHTTPError(w, transport.ErrBadRequest)
-		}
-		return
+	var err error
+	switch {
+	case frames != nil:
+		err = l.opts.Codec.WritePayload(w, r, l.opts.Codec.Payload(frames))
+	case last:
+		transport.WriteHTTPError(w, transport.ErrServerStopping)
+	case r.Context().Err() == nil:
+		transport.WriteHTTPError(w, transport.ErrBadRequest)
 	}
-	err := l.opts.Codec.WritePayload(w, r, l.opts.Codec.Payload(frames))
 	if last {
 		l.mu.Lock()
 		l.noteFlushed()
@@ -61,8 +63,8 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// waitFrames returns what to answer a poll with, nil if the client has gone or the link was cut.
-// last means that the answer ends the session.
+// waitFrames returns what to answer a poll with, nil for an error: the client has gone, or the link
+// was cut. last means that the answer ends the session.
 func (l *Link) waitFrames(r *http.Request) (frames []*transport.Frame, last bool) {
 	for {
 		l.mu.Lock()
@@ -70,10 +72,13 @@ func (l *Link) waitFrames(r *http.Request) (frames []*transport.Frame, last bool
 		if l.socket == nil {
 			frames = l.opts.Outbox.Take(pollBatch, nil)
 		}
-		closing := l.closing
+		closing, comeBack := l.closing, l.comeBack
 		l.mu.Unlock()
 		if closing && l.opts.Outbox.Waiting() == 0 {
-			return append(frames, closeFrame), true
+			if !comeBack {
+				frames = append(frames, closeFrame)
+			}
+			return frames, true
 		}
 		if len(frames) > 0 {
 			return frames, false
