@@ -40,9 +40,17 @@ def decode(v):
 sio = socketio.Client(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
 
 
+ready = False
+
+
+def tell_connect():
+    tell(on="connect", sid=sio.get_sid(namespace), transport=sio.transport())
+
+
 @sio.on("connect", namespace=namespace)
 def connect():
-    tell(on="connect", sid=sio.get_sid(namespace), transport=sio.transport())
+    if ready:
+        tell_connect()
     for n in range(1, options.get("burst", 0) + 1):
         sio.emit("n", n, namespace=namespace)
 
@@ -70,6 +78,9 @@ for name in options.get("listen", []):
     listen(name)
 
 sio.connect(options["url"], transports=options.get("transports"), namespaces=[namespace])
+# A connection that ends before connect() has returned is one that the client does not mourn.
+ready = True
+tell_connect()
 
 for line in sys.stdin:
     c = json.loads(line)

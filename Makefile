@@ -1,0 +1,42 @@
+# make demo: build, and run server, telemetry and logger together
+# make test: install what the tests need, and run them all
+# make fuzz: each fuzz target for FUZZTIME
+
+FUZZTIME ?= 30s
+DEMO ?=
+
+.PHONY: build demo test check fuzz bench tools
+
+build:
+	go build -o bin/tbmsock .
+
+demo: build
+	./bin/tbmsock demo $(DEMO)
+
+# The real clients of the end-to-end tests. Node's are installed by the tests themselves.
+tools:
+	@/usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet' 2>/dev/null || \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet >/dev/null; \
+	else \
+		echo "python-socketio is missing: its tests are skipped (Debian: python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet)"; \
+	fi
+
+check:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+
+test: tools check
+	go test -race -timeout 10m ./...
+
+fuzz:
+	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
+	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine4
+	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine4
+	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine3
+	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine3
+
+bench:
+	go test -run '^$$' -bench . ./transport/...
