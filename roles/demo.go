@@ -71,6 +71,11 @@ func runParts(ctx context.Context, log *logrus.Logger, ln net.Listener, server *
 	serverDone, loggerDone := make(chan error, 1), make(chan error, 1)
 	go func() { serverDone <- server.run(serverCtx, ln); stopSource() }()
 	go func() { loggerDone <- logger.run(loggerCtx); stopSource() }()
+	// The first packet is for the logger too.
+	select {
+	case <-logger.ready:
+	case <-sourceCtx.Done():
+	}
 	sourceErr := telemetry.run(sourceCtx)
 	// What the server has acknowledged stands in the logger's queue: its leaving comes after.
 	logger.settle(telemetry.client.PublishStats().Acked)

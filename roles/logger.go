@@ -49,6 +49,7 @@ type loggerRole struct {
 	client *transport.Client
 	now    func() time.Time
 	json   bool
+	ready  chan struct{} // closed when the rooms have been joined for the first time
 
 	mu       sync.Mutex
 	out      io.Writer
@@ -60,15 +61,30 @@ type loggerRole struct {
 }
 
 func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRole, error) {
-	l := &loggerRole{log: log, now: time.Now, out: out, json: choiceOf(c, "format") == "json", failed: make(chan error, 1)}
+	l := &loggerRole{log: log, now: time.Now, out: out, json: choiceOf(c, "format") == "json", ready: make(chan struct{}), failed: make(chan error, 1)}
 	opts, err := clientOptions(c, log)
 	if err != nil {
 		return nil, err
 	}
+	var readyOnce sync.Once
+	ready := func() { readyOnce.Do(func() { close(l.ready) }) }
+	rooms := listOf(c, "room")
+	if len(rooms) == 0 {
+		connected := opts.OnConnect
+		opts.OnConnect = func(sid string, conn transport.Conn) { connected(sid, conn); ready() }
+	} else {
+		joined := opts.OnJoin
+		opts.OnJoin = func(room string, err error) {
+			joined(room, err)
+			if room == rooms[len(rooms)-1] { // the answers come in order
+				ready()
+			}
+		}
+	}
 	if l.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
-	for _, room := range listOf(c, "room") {
+	for _, room := range rooms {
 		if err := l.client.Join(room); err != nil {
 			return nil, fmt.Errorf("--room: %w", err)
 		}

@@ -1,0 +1,249 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tbmsock/transport"
+)
+
+func startPeer(t *testing.T, kind string) *process {
+	t.Helper()
+	switch kind {
+	case "tbmsock":
+		return start(t, tbmsock(t), "server", "--listen", "127.0.0.1:0")
+	case "node":
+		return start(t, "node", filepath.Join(node(t), "server.js"))
+	case "node without acks":
+		return start(t, "node", filepath.Join(node(t), "server.js"), "no-acks")
+	case "python":
+		return start(t, pythonWithSocketIO(t), filepath.Join("python", "server.py"))
+	}
+	t.Fatalf("no peer %s", kind)
+	return nil
+}
+
+// logged is a line of the logger's JSON.
+type logged struct {
+	Event    string
+	Envelope *transport.Envelope
+	Value    json.RawMessage
+}
+
+func loggedLine(t *testing.T, line string) logged {
+	t.Helper()
+	var l logged
+	if err := json.Unmarshal([]byte(line), &l); err != nil {
+		t.Fatalf("the logger wrote %q: %v", line, err)
+	}
+	return l
+}
+
+// Our telemetry and our logger, as processes, against our server and against others'.
+func TestRolesAgainstServers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for _, peer := range []string{"tbmsock", "node", "node without acks", "python"} {
+		for _, way := range []string{"auto", "websocket", "polling"} {
+			for _, engine := range []string{"4", "3"} {
+				if peer == "python" && engine == "3" {
+					continue // python-socketio 5 does not speak it
+				}
+				t.Run(peer+" "+way+" engine "+engine, func(t *testing.T) {
+					t.Parallel()
+					url := startPeer(t, peer).url()
+					flags := []string{"--url", url, "--transport", way, "--engine", engine, "--drain", "2s"}
+					logger := start(t, tbmsock(t), append([]string{"logger", "--room", "ops", "--format", "json"}, flags...)...)
+					logger.logged("joined")
+					source := start(t, tbmsock(t), append([]string{"telemetry", "--rate", "100hz", "--count", "50", "--source", "tbm-7", "--room", "ops"}, flags...)...)
+					for n := range 50 {
+						l := loggedLine(t, logger.line())
+						if l.Event != "log_telemetry" || l.Envelope == nil || l.Envelope.Seq != uint64(n+1) || l.Envelope.Source != "tbm-7" || l.Envelope.Room != "ops" {
+							t.Fatalf("packet %d is %+v", n+1, l)
+						}
+					}
+					if code := source.wait(); code != 0 {
+						t.Errorf("telemetry ends with %d", code)
+					}
+					if code := logger.interrupt(); code != 0 {
+						t.Errorf("logger ends with %d", code)
+					}
+					if log := logger.log(); !strings.Contains(log, "summary: complete") || !strings.Contains(log, "received=50") {
+						t.Errorf("summary is:\n%s", log)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The three commands as they stand in the README, clients first: they wait for the server.
+func TestAnyOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	logger := start(t, tbmsock(t), "logger", "--room", "ops", "--url", "http://"+addr)
+	source := start(t, tbmsock(t), "telemetry", "--rate", "10hz", "--url", "http://"+addr)
+	logger.logged("waiting for the server")
+	source.logged("waiting for the server")
+	server := start(t, tbmsock(t), "server", "--listen", addr)
+	if got := server.url(); got != "http://"+addr {
+		t.Errorf("listening on %s", got)
+	}
+	logger.lineWith("tbm-1 #")
+
+	t.Run("a summary when asked", func(t *testing.T) {
+		_ = logger.cmd.Process.Signal(syscall.SIGUSR1)
+		logger.logged("summary")
+	})
+	t.Run("the server is killed and comes back", func(t *testing.T) {
+		server.kill()
+		source.logged("disconnected")
+		logger.logged("disconnected")
+		server = start(t, tbmsock(t), "server", "--listen", addr)
+		server.url()
+		for len(logger.lines) > 0 {
+			<-logger.lines
+		}
+		logger.lineWith("tbm-1 #")
+	})
+	for name, p := range map[string]*process{"source": source, "logger": logger, "server": server} {
+		if code := p.interrupt(); code != 0 {
+			t.Errorf("%s ends with %d:\n%s", name, code, p.log())
+		}
+	}
+	if !strings.Contains(source.log(), "dropped=0") || !strings.Contains(source.log(), "waiting=0") {
+		t.Errorf("telemetry lost something:\n%s", source.log())
+	}
+}
+
+func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for _, format := range []string{"text", "json"} {
+		p := start(t, tbmsock(t), "demo", "--listen", "127.0.0.1:0", "--rate", "50hz", "--count", "20", "--format", format)
+		p.url()
+		for range 20 {
+			p.line()
+		}
+		if code := p.wait(); code != 0 {
+			t.Errorf("demo ends with %d", code)
+		}
+		if !strings.Contains(p.log(), "received=20") {
+			t.Errorf("summary is:\n%s", p.log())
+		}
+	}
+}
+
+// The three scripts of the origin, with each of the parts replaced by ours, one at a time.
+func TestOrigin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	const count = 30
+	script := func(t *testing.T, name string, args ...string) *process {
+		t.Helper()
+		return start(t, pythonWithSocketIO(t), append([]string{filepath.Join("python", "origin", name)}, args...)...)
+	}
+	for _, ours := range []string{"nothing", "server", "telemetry", "logger", "all"} {
+		t.Run(ours, func(t *testing.T) {
+			t.Parallel()
+			is := func(part string) bool { return ours == part || ours == "all" }
+			var server, source, logger *process
+			if is("server") {
+				server = startPeer(t, "tbmsock")
+			} else {
+				server = script(t, "server.py", "0")
+			}
+			url := server.url()
+			if is("logger") {
+				logger = start(t, tbmsock(t), "logger", "--url", url)
+				logger.logged("connected")
+			} else {
+				logger = script(t, "logger.py", url)
+				logger.lineWith("connected")
+			}
+			if is("telemetry") {
+				source = start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "50hz", "--count", fmt.Sprint(count))
+			} else {
+				source = script(t, "telemetry.py", url, fmt.Sprint(count))
+			}
+			for n := 1; n <= count; n++ {
+				line := logger.line()
+				switch {
+				case is("telemetry") && is("logger"):
+					if !strings.Contains(line, fmt.Sprintf("tbm-1 #%d ", n)) {
+						t.Fatalf("packet %d is %q", n, line)
+					}
+				case is("telemetry"):
+					if !strings.Contains(line, "'source': 'tbm-1'") {
+						t.Fatalf("packet %d is %q", n, line)
+					}
+				default:
+					want := strings.TrimPrefix(source.lineWith("emitted"), "emitted ")
+					if !strings.HasSuffix(line, " "+want) {
+						t.Fatalf("packet %d is %q, want %s", n, line, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A wrong command line ends with code 2 and one line that names flag, value and what is allowed.
+func TestBadFlags(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"telemetry", "--rate", "fast"}, []string{"--rate fast", "10hz"}},
+		{[]string{"telemetry", "--rate", "5khz"}, []string{"--rate 5khz", "2khz"}},
+		{[]string{"telemetry", "--machine", "mole"}, []string{"--machine mole", "epb, hardrock or micro"}},
+		{[]string{"telemetry", "--source", ""}, []string{"--source", "tbm-1"}},
+		{[]string{"telemetry", "--count", "-1"}, []string{"--count -1", "0"}},
+		{[]string{"telemetry", "--url", "ftp://x"}, []string{"--url", "ftp", "http"}},
+		{[]string{"server", "--ping-interval", "1ms"}, []string{"--ping-interval 1ms", "100ms"}},
+		{[]string{"server", "--max-payload", "1XB"}, []string{"--max-payload 1XB", "1MB"}},
+		{[]string{"server", "--listen", "8080"}, []string{"--listen 8080", "127.0.0.1:8080"}},
+		{[]string{"server", "--slow-client", "kill"}, []string{"--slow-client kill", "drop-oldest or disconnect"}},
+		{[]string{"server", "--alias", "telemetry"}, []string{"--alias telemetry", "NAME=log_telemetry"}},
+		{[]string{"server", "--alias", "join=log_telemetry"}, []string{"--alias", "join"}},
+		{[]string{"server", "--cors-origin", "ops.example"}, []string{"--cors-origin ops.example", "scheme://host"}},
+		{[]string{"server", "--namespace", "tbm"}, []string{"--namespace tbm", "begins with /"}},
+		{[]string{"server", "--path", "x"}, []string{"path", "/socket.io/"}},
+		{[]string{"logger", "--format", "xml"}, []string{"--format xml", "text or json"}},
+		{[]string{"logger", "--event", "connect"}, []string{"--event", "connect"}},
+		{[]string{"logger", "ops"}, []string{"unexpected argument", "ops"}},
+		{[]string{"logger", "--rom", "ops"}, []string{"-rom"}},
+		{[]string{"fly"}, []string{"fly", "server"}},
+	} {
+		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
+			p := start(t, tbmsock(t), tc.args...)
+			if code := p.wait(); code != 2 {
+				t.Errorf("code %d", code)
+			}
+			log := strings.TrimSpace(p.log())
+			if strings.Contains(log, "\n") {
+				t.Errorf("more than one line:\n%s", log)
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(log, w) {
+					t.Errorf("%q does not name %q", log, w)
+				}
+			}
+		})
+	}
+}
