@@ -3,7 +3,6 @@ package engine3
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/googollee/go-socket.io/engineio"
@@ -51,43 +50,31 @@ func (e *Engine) Revision() int { return 3 }
 // ServeHTTP takes every request with EIO=3. What reaches the module below is a handshake, or an
 // upgrade, that is well formed.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	name, sid := q.Get("transport"), q.Get("sid")
-	if name != "polling" && name != "websocket" {
-		e.refuse(w, transport.ErrUnknownTransport)
+	req, err := wire.ParseRequest(r)
+	if err != nil {
+		e.refuse(w, err)
 		return
 	}
-	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	if upgrade != (name == "websocket") {
-		e.refuse(w, transport.ErrBadRequest)
-		return
-	}
-	if sid == "" {
-		e.handshake(w, r, name)
+	if req.Sid == "" {
+		e.handshake(w, r, req.Transport)
 		return
 	}
 	e.mu.Lock()
-	c := e.conns[sid]
+	c := e.conns[req.Sid]
 	e.mu.Unlock()
 	switch {
 	case c == nil:
 		e.refuse(w, transport.ErrUnknownSession)
-	case upgrade:
+	case req.Upgrade:
 		e.upgrade(w, r, c)
 	case r.Method == http.MethodGet:
 		c.link.ServeGet(w, r)
-	case r.Method == http.MethodPost:
-		c.link.ServePost(w, r)
 	default:
-		e.refuse(w, transport.ErrBadMethod)
+		c.link.ServePost(w, r)
 	}
 }
 
 func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) {
-	if r.Method != http.MethodGet {
-		e.refuse(w, transport.ErrBadMethod)
-		return
-	}
 	if !e.begin() {
 		e.refuse(w, transport.ErrServerStopping)
 		return

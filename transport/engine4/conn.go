@@ -235,21 +235,7 @@ func (c *conn) Close(reason transport.Reason, err error) {
 func (c *conn) finish(reason transport.Reason, err error) {
 	defer c.engine.remove(c)
 	c.peer.Closing(reason, err)
-	if reason.Flushes() {
-		flushed := make(chan struct{})
-		go func() {
-			defer close(flushed)
-			c.link.Flush(c.engine.opts.DrainTimeout, reason)
-		}()
-		select {
-		case <-flushed:
-		case <-c.cut:
-		}
-		c.link.Cut(reason)
-		<-flushed
-	} else {
-		c.link.Cut(reason)
-	}
+	c.link.End(reason, c.cut)
 	c.peer.Closed(reason, err)
 }
 

@@ -3,7 +3,6 @@ package engine4
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,43 +31,31 @@ func (e *Engine) Revision() int { return 4 }
 
 // ServeHTTP takes every request with EIO=4 (Engine.IO protocol, "Introduction" and "Transports").
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	name, sid := q.Get("transport"), q.Get("sid")
-	if name != "polling" && name != "websocket" {
-		e.refuse(w, transport.ErrUnknownTransport)
+	req, err := wire.ParseRequest(r)
+	if err != nil {
+		e.refuse(w, err)
 		return
 	}
-	upgrade := isUpgrade(r)
-	if upgrade != (name == "websocket") {
-		e.refuse(w, transport.ErrBadRequest)
-		return
-	}
-	if sid == "" {
-		e.handshake(w, r, name)
+	if req.Sid == "" {
+		e.handshake(w, r, req.Transport)
 		return
 	}
 	e.mu.Lock()
-	c := e.conns[sid]
+	c := e.conns[req.Sid]
 	e.mu.Unlock()
 	switch {
 	case c == nil:
 		e.refuse(w, transport.ErrUnknownSession)
-	case upgrade:
+	case req.Upgrade:
 		c.upgrade(w, r)
 	case r.Method == http.MethodGet:
 		c.link.ServeGet(w, r)
-	case r.Method == http.MethodPost:
-		c.link.ServePost(w, r)
 	default:
-		e.refuse(w, transport.ErrBadMethod)
+		c.link.ServePost(w, r)
 	}
 }
 
 func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) {
-	if r.Method != http.MethodGet {
-		e.refuse(w, transport.ErrBadMethod)
-		return
-	}
 	c := newConn(e, r)
 	peer, err := e.accept(c)
 	if err != nil {
@@ -149,10 +136,6 @@ func (e *Engine) Shutdown(ctx context.Context, reason transport.Reason) error {
 	}
 	<-stopped
 	return context.Cause(ctx)
-}
-
-func isUpgrade(r *http.Request) bool {
-	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 func newHandshake(r *http.Request) *transport.Handshake {

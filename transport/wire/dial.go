@@ -1,16 +1,11 @@
 package wire
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -51,30 +46,6 @@ type Dialed struct {
 	closed    bool
 	flushing  bool
 	flushed   chan struct{}
-}
-
-// handshake is the server's first packet (Engine.IO protocol, "Handshake").
-type handshake struct {
-	Sid          string   `json:"sid"`
-	Upgrades     []string `json:"upgrades"`
-	PingInterval int64    `json:"pingInterval"` // ms
-	PingTimeout  int64    `json:"pingTimeout"`  // ms
-	MaxPayload   int64    `json:"maxPayload"`   // bytes; 0: not said
-}
-
-func parseHandshake(p Packet) (handshake, error) {
-	var h handshake
-	if p.Type != transport.EngineOpen || p.Binary {
-		return h, fmt.Errorf("wire: the server began with a packet of type %q", p.Type)
-	}
-	if err := json.Unmarshal(p.Data, &h); err != nil {
-		return h, fmt.Errorf("wire: handshake: %w", err)
-	}
-	const day = 24 * 60 * 60 * 1000
-	if h.Sid == "" || h.PingInterval <= 0 || h.PingTimeout <= 0 || h.PingInterval > day || h.PingTimeout > day {
-		return h, fmt.Errorf("wire: handshake %.200q is not one", p.Data)
-	}
-	return h, nil
 }
 
 // DialEngine opens a session of the given revision; see [transport.Dialer].
@@ -160,123 +131,6 @@ func (d *Dialed) ping() {
 	d.peer.Outbox().Push(transport.NewFrame(transport.EnginePing, ""))
 }
 
-// address is the URL of a request.
-func (d *Dialed) address(transportName string) string {
-	u := d.url
-	q := u.Query()
-	q.Set("transport", transportName)
-	if d.shake.Sid != "" {
-		q.Set("sid", d.shake.Sid)
-	}
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
-func (d *Dialed) dialSocket(ctx context.Context) (*Socket, error) {
-	// ws for http, wss for https.
-	return Dial(ctx, "ws"+strings.TrimPrefix(d.address("websocket"), "http"), d.opts.Header, d.opts.MaxPayload)
-}
-
-func (d *Dialed) openSocket(ctx context.Context) error {
-	s, err := d.dialSocket(ctx)
-	if err != nil {
-		return err
-	}
-	d.socket = s
-	if t, ok := ctx.Deadline(); ok {
-		if err := s.SetReadDeadline(t); err != nil {
-			return err
-		}
-	}
-	binary, data, err := s.Read()
-	if err != nil {
-		return fmt.Errorf("wire: handshake: %w", err)
-	}
-	p, err := d.codec.ParseMessage(binary, data)
-	if err != nil {
-		return err
-	}
-	if d.shake, err = parseHandshake(p); err != nil {
-		return err
-	}
-	return s.SetReadDeadline(time.Time{})
-}
-
-func (d *Dialed) openPolling(ctx context.Context) ([]Packet, error) {
-	packets, err := d.poll(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(packets) == 0 {
-		return nil, errors.New("wire: empty handshake")
-	}
-	if d.shake, err = parseHandshake(packets[0]); err != nil {
-		return nil, err
-	}
-	return packets[1:], nil
-}
-
-// poll makes one GET.
-func (d *Dialed) poll(ctx context.Context) ([]Packet, error) {
-	body, err := d.request(ctx, http.MethodGet, nil)
-	if err != nil {
-		return nil, err
-	}
-	packets, err := d.codec.ParsePayload(nil, body)
-	if err != nil && d.shake.Sid == "" && otherRevision(body) {
-		return nil, transport.ErrUnsupportedVersion
-	}
-	return packets, err
-}
-
-// otherRevision tells whether a handshake is that of revision 3 or 4. Servers of revision 3 do
-// not look at the revision that is asked for.
-func otherRevision(body []byte) bool {
-	digits := bytes.TrimLeft(body, "0123456789")
-	return bytes.HasPrefix(body, []byte("0{")) || len(digits) < len(body) && bytes.HasPrefix(digits, []byte(":0{")) ||
-		len(body) > 0 && body[0] == 0 // the binary form of revision 3
-}
-
-func (d *Dialed) request(ctx context.Context, method string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, d.address("polling"), bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("wire: %w", err)
-	}
-	for k, v := range d.opts.Header {
-		req.Header[k] = v
-	}
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
-	}
-	res, err := d.http.Do(req)
-	if err != nil {
-		return nil, &transport.DisconnectError{Reason: transport.ReasonTransportError, Err: err}
-	}
-	defer func() { _ = res.Body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(res.Body, d.opts.MaxPayload+1))
-	switch {
-	case err != nil:
-		return nil, &transport.DisconnectError{Reason: transport.ReasonTransportError, Err: err}
-	case int64(len(data)) > d.opts.MaxPayload:
-		return nil, &transport.DisconnectError{Reason: transport.ReasonPayloadTooLarge,
-			Err: fmt.Errorf("answer of more than %d bytes", d.opts.MaxPayload)}
-	case res.StatusCode == http.StatusOK:
-		return data, nil
-	}
-	var he struct {
-		Code    *int
-		Message string
-	}
-	if json.Unmarshal(data, &he) == nil && he.Code != nil && *he.Code == transport.ErrVersion.Code {
-		return nil, transport.ErrUnsupportedVersion
-	}
-	if bytes.Contains(data, []byte("unsupported version")) { // python-engineio
-		return nil, transport.ErrUnsupportedVersion
-	}
-	return nil, &transport.DisconnectError{Reason: transport.ReasonTransportError,
-		Err: fmt.Errorf("%s: %.200q", res.Status, bytes.TrimSpace(data))}
-}
-
 // read hands up what arrives until the session ends.
 func (d *Dialed) read(rest []Packet) {
 	d.peer.Opened()
@@ -294,7 +148,7 @@ func (d *Dialed) read(rest []Packet) {
 		close(d.polled)
 	case s != nil:
 		close(d.polled)
-		err = d.readSocket(s)
+		err = readPackets(s, d.codec, d.receive)
 	default:
 		if slices.Contains(d.opts.Transports, "websocket") && slices.Contains(d.shake.Upgrades, "websocket") {
 			d.tasks.Go(d.upgrade)
@@ -329,25 +183,6 @@ func (d *Dialed) readPolls() error {
 	}
 }
 
-func (d *Dialed) readSocket(s *Socket) error {
-	for {
-		binary, data, err := s.Read()
-		if errors.Is(err, io.EOF) {
-			return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
-		}
-		if err != nil {
-			return err
-		}
-		p, err := d.codec.ParseMessage(binary, data)
-		if err != nil {
-			return err
-		}
-		if err := d.receive(p); err != nil {
-			return asParseError(err)
-		}
-	}
-}
-
 func (d *Dialed) receive(p Packet) error {
 	d.mu.Lock()
 	if !d.closed {
@@ -363,135 +198,6 @@ func (d *Dialed) receive(p Packet) error {
 		d.peer.Outbox().Push(transport.NewFrame(transport.EnginePong, string(p.Data)))
 	case transport.EngineClose:
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
-	}
-	return nil
-}
-
-// upgrade leaves polling for a WebSocket (Engine.IO protocol, "Upgrade"). If the server, or
-// something between, will not have it, polling goes on.
-func (d *Dialed) upgrade() {
-	ctx, cancel := context.WithTimeout(d.ctx, d.opts.HandshakeTimeout)
-	defer cancel()
-	s, err := d.dialSocket(ctx)
-	if err != nil {
-		return
-	}
-	stop := context.AfterFunc(d.ctx, func() { s.Close(transport.ReasonForcedClose) })
-	defer stop()
-	t, _ := ctx.Deadline()
-	_ = s.SetReadDeadline(t)
-	if s.WriteMessage(false, []byte("2probe")) != nil {
-		s.Close(transport.ReasonForcedClose)
-		return
-	}
-	if binary, data, err := s.Read(); err != nil || binary || string(data) != "3probe" {
-		s.Close(transport.ReasonForcedClose)
-		return
-	}
-	// No POST may be under way, and the poll that is must end: the server lets it go.
-	d.sending.Lock()
-	d.mu.Lock()
-	d.upgrading = true
-	d.mu.Unlock()
-	select {
-	case <-d.polled:
-	case <-ctx.Done():
-		err = &transport.DisconnectError{Reason: transport.ReasonTransportError, Err: errors.New("the server keeps the poll during an upgrade")}
-	}
-	if err == nil {
-		err = d.ctx.Err()
-	}
-	if err == nil {
-		err = s.WriteMessage(false, []byte{transport.EngineUpgrade})
-	}
-	if err == nil {
-		err = s.SetReadDeadline(time.Time{})
-	}
-	if err == nil {
-		d.mu.Lock()
-		d.socket = s
-		d.mu.Unlock()
-	}
-	d.sending.Unlock()
-	if err == nil {
-		err = d.readSocket(s)
-	}
-	s.Close(transport.ReasonTransportClose)
-	d.Close(transport.ReasonOf(err, transport.ReasonTransportClose), err)
-}
-
-// write sends what waits, until the session ends.
-func (d *Dialed) write() {
-	defer close(d.flushed)
-	var frames []*transport.Frame
-	for {
-		d.sending.Lock()
-		frames = d.peer.Outbox().Take(min(postBatch, d.maxPost()), frames[:0])
-		err := d.send(frames)
-		d.sending.Unlock()
-		if err != nil {
-			d.Close(transport.ReasonOf(err, transport.ReasonTransportError), err)
-			return
-		}
-		if len(frames) > 0 {
-			continue
-		}
-		d.mu.Lock()
-		flushing := d.flushing
-		d.mu.Unlock()
-		if flushing {
-			return
-		}
-		select {
-		case <-d.wake:
-		case <-d.ctx.Done():
-			return
-		}
-	}
-}
-
-func (d *Dialed) maxPost() int {
-	if d.shake.MaxPayload > 0 {
-		// Base64 makes attachments a third larger.
-		return int(d.shake.MaxPayload/4) * 3
-	}
-	return postBatch
-}
-
-func (d *Dialed) send(frames []*transport.Frame) error {
-	d.mu.Lock()
-	s := d.socket
-	d.mu.Unlock()
-	if s != nil {
-		return d.sendSocket(s, frames)
-	}
-	for len(frames) > 0 {
-		n, packets := 0, 0
-		for n < len(frames) {
-			packets += 1 + len(frames[n].Attachments())
-			if n > 0 && packets > maxPostPackets {
-				break
-			}
-			n++
-		}
-		if _, err := d.request(d.ctx, http.MethodPost, d.codec.Payload(frames[:n])); err != nil {
-			return err
-		}
-		frames = frames[n:]
-	}
-	return nil
-}
-
-func (d *Dialed) sendSocket(s *Socket, frames []*transport.Frame) error {
-	for _, f := range frames {
-		if err := s.WriteMessage(false, []byte{f.Kind()}, f.Text()); err != nil {
-			return err
-		}
-		for _, a := range f.Attachments() {
-			if err := s.WriteMessage(true, d.codec.BinaryPrefix(), a); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func (l *Link) write() {
 	}
 }
 
-// noteFlushed tells Flush that the writer is through. l.mu is held.
+// noteFlushed tells flush that the writer is through. l.mu is held.
 func (l *Link) noteFlushed() {
 	if !l.closing {
 		return
@@ -240,13 +240,14 @@ func (l *Link) Attach(s *Socket) bool {
 	l.mu.Unlock()
 	go func() {
 		defer l.tasks.Done()
-		err := l.read(s)
+		err := readPackets(s, l.opts.Codec, l.receive)
 		l.opts.Down(transport.ReasonOf(err, transport.ReasonTransportClose), err)
 	}()
 	return true
 }
 
-func (l *Link) read(s *Socket) error {
+// readPackets hands up what comes over the socket until it ends; the error says why.
+func readPackets(s *Socket, codec Codec, receive func(Packet) error) error {
 	for {
 		binary, data, err := s.Read()
 		if errors.Is(err, io.EOF) {
@@ -255,11 +256,11 @@ func (l *Link) read(s *Socket) error {
 		if err != nil {
 			return err
 		}
-		p, err := l.opts.Codec.ParseMessage(binary, data)
+		p, err := codec.ParseMessage(binary, data)
 		if err != nil {
 			return err
 		}
-		if err := l.receive(p); err != nil {
+		if err := receive(p); err != nil {
 			return asParseError(err)
 		}
 	}
@@ -274,11 +275,21 @@ func asParseError(err error) error {
 	return &transport.DisconnectError{Reason: transport.ReasonParseError, Err: err}
 }
 
-// Flush takes no more POSTs and returns when what waits has been written, or after d. A client that
+// End ends the link for the reason: if that allows, what waits is written first, for as long as
+// the engine's drain time, or until abort is closed. It returns when the link's goroutines and the
+// call of Receive that may be running have ended, so it may not be called from them.
+func (l *Link) End(reason transport.Reason, abort <-chan struct{}) {
+	if reason.Flushes() {
+		l.flush(l.opts.Engine.DrainTimeout, reason, abort)
+	}
+	l.Cut(reason)
+}
+
+// flush takes no more POSTs and returns when what waits has been written, or after d. A client that
 // polls is then told by the answer to its poll: with a close packet, or, if the reason is one to
 // connect again for, with an HTTP error, since python-engineio takes the packet for a wish that
 // it stay away.
-func (l *Link) Flush(d time.Duration, reason transport.Reason) {
+func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan struct{}) {
 	l.mu.Lock()
 	if l.closing || l.isDone {
 		l.mu.Unlock()
@@ -304,13 +315,12 @@ func (l *Link) Flush(d time.Duration, reason transport.Reason) {
 	select {
 	case <-l.flushed:
 	case <-l.done:
+	case <-abort:
 	case <-t.C:
 	}
 }
 
-// Cut ends the link at once; the reason is told to a WebSocket client. It returns when the
-// link's goroutines and the call of Receive that may be running have ended, so it may not be
-// called from them.
+// Cut ends the link at once; the reason is told to a WebSocket client. It returns when End would.
 func (l *Link) Cut(reason transport.Reason) {
 	l.mu.Lock()
 	if !l.isDone {

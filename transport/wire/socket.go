@@ -139,7 +139,7 @@ func (s *Socket) control(h ws.Header, r io.Reader) error {
 	}
 	switch h.OpCode {
 	case ws.OpPing:
-		return s.writeControl(ws.NewPongFrame(payload))
+		return s.writeFrame(ws.NewPongFrame(payload))
 	case ws.OpClose:
 		code, reason := ws.ParseCloseFrameData(payload)
 		if !code.Empty() {
@@ -153,7 +153,8 @@ func (s *Socket) control(h ws.Header, r io.Reader) error {
 	return nil
 }
 
-func (s *Socket) writeControl(f ws.Frame) error {
+// writeFrame masks a frame, if this is the client's side, and writes it.
+func (s *Socket) writeFrame(f ws.Frame) error {
 	if s.mask {
 		f = ws.MaskFrameInPlace(f)
 	}
@@ -207,21 +208,7 @@ func (s *Socket) WriteMessage(binary bool, parts ...[]byte) error {
 	if binary {
 		op = ws.OpBinary
 	}
-	f := ws.NewFrame(op, true, data)
-	if s.mask {
-		f = ws.MaskFrameInPlace(f)
-	}
-	compiled, err := ws.CompileFrame(f)
-	if err != nil {
-		return err
-	}
-	s.wmu.Lock()
-	defer s.wmu.Unlock()
-	if s.closed {
-		return net.ErrClosed
-	}
-	_, err = s.conn.Write(compiled)
-	return err
+	return s.writeFrame(ws.NewFrame(op, true, data))
 }
 
 // closeFrame writes a close frame, once, without waiting long for a peer that does not read.
