@@ -108,17 +108,16 @@ func TestAnyOrder(t *testing.T) {
 		_ = logger.cmd.Process.Signal(syscall.SIGUSR1)
 		logger.logged("summary")
 	})
-	t.Run("the server is killed and comes back", func(t *testing.T) {
-		server.kill()
-		source.logged("disconnected")
-		logger.logged("disconnected")
-		server = start(t, tbmsock(t), "server", "--listen", addr)
-		server.url()
-		for len(logger.lines) > 0 {
-			<-logger.lines
-		}
-		logger.lineWith("tbm-1 #")
-	})
+	// The server is killed and comes back.
+	server.kill()
+	source.logged("disconnected")
+	logger.logged("disconnected")
+	server = start(t, tbmsock(t), "server", "--listen", addr)
+	server.url()
+	for len(logger.lines) > 0 {
+		<-logger.lines
+	}
+	logger.lineWith("tbm-1 #")
 	for name, p := range map[string]*process{"source": source, "logger": logger, "server": server} {
 		if code := p.interrupt(); code != 0 {
 			t.Errorf("%s ends with %d:\n%s", name, code, p.log())
