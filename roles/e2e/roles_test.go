@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"tbmsock/transport"
 )
@@ -125,6 +126,24 @@ func TestAnyOrder(t *testing.T) {
 	}
 	if !strings.Contains(source.log(), "dropped=0") || !strings.Contains(source.log(), "waiting=0") {
 		t.Errorf("telemetry lost something:\n%s", source.log())
+	}
+}
+
+// The first signal ends a role in order, the second at once.
+func TestSecondSignal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	p := start(t, tbmsock(t), "telemetry", "--url", "http://127.0.0.1:1", "--drain", "10m")
+	p.logged("waiting for the server")
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		t.Fatal("what waits was not given its time")
+	case <-time.After(300 * time.Millisecond):
+	}
+	if code := p.interrupt(); code != 128+int(syscall.SIGINT) {
+		t.Errorf("code %d", code)
 	}
 }
 
