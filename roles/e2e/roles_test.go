@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -89,10 +88,7 @@ func TestAnyOrder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listenAgain(t)
 	addr := ln.Addr().String()
 	_ = ln.Close()
 	logger := start(t, tbmsock(t), "logger", "--room", "ops", "--url", "http://"+addr)
@@ -119,9 +115,9 @@ func TestAnyOrder(t *testing.T) {
 		<-logger.lines
 	}
 	logger.lineWith("tbm-1 #")
-	for name, p := range map[string]*process{"source": source, "logger": logger, "server": server} {
+	for _, p := range []*process{source, logger, server} {
 		if code := p.interrupt(); code != 0 {
-			t.Errorf("%s ends with %d:\n%s", name, code, p.log())
+			t.Errorf("%s ends with %d:\n%s", p.cmd.Args[1], code, p.log())
 		}
 	}
 	if !strings.Contains(source.log(), "dropped=0") || !strings.Contains(source.log(), "waiting=0") {

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"testing"
@@ -11,6 +13,19 @@ import (
 	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
 )
+
+// listenAgain listens on a port that can be had again after it was closed: one below those that the
+// system lends to outgoing connections, of which another test may hold any.
+func listenAgain(t *testing.T) net.Listener {
+	t.Helper()
+	for range 1000 {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+			return ln
+		}
+	}
+	t.Fatal("no free port")
+	return nil
+}
 
 // relay is our server in this process, so that a test reaches its Go side too.
 type relay struct {
@@ -23,7 +38,7 @@ type relay struct {
 // startRelay serves "/" and "/tbm" on a free port until the test ends. setup may add to it.
 func startRelay(t *testing.T, setup func(*transport.Server)) *relay {
 	t.Helper()
-	r := &relay{t: t, addr: "127.0.0.1:0"}
+	r := &relay{t: t}
 	r.start(setup)
 	t.Cleanup(r.stop)
 	return r
@@ -31,8 +46,11 @@ func startRelay(t *testing.T, setup func(*transport.Server)) *relay {
 
 func (r *relay) start(setup func(*transport.Server)) {
 	r.t.Helper()
-	ln, err := net.Listen("tcp", r.addr)
-	if err != nil {
+	var ln net.Listener
+	var err error
+	if r.addr == "" {
+		ln = listenAgain(r.t)
+	} else if ln, err = net.Listen("tcp", r.addr); err != nil {
 		r.t.Fatal(err)
 	}
 	r.addr = ln.Addr().String()
