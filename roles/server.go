@@ -33,6 +33,7 @@ func serverFlags() []cli.Flag {
 		countFlag("max-clients", "how many connections may be open, 0 for any number", 0, 0, 10_000_000),
 		bytesFlag("queue-limit", "how much may wait for one client", 1<<20, 1<<10, 1<<30),
 		choiceFlag("slow-client", "what happens to a client for which more would wait", "drop-oldest", "disconnect"),
+		dictionaryFlag(),
 		drainFlag(),
 	}
 }
@@ -124,10 +125,21 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		ns.OnConnect(role.connected)
 		ns.OnDisconnect(role.disconnected)
 	}
+	dictionary, err := loadDictionary(c)
+	if err != nil {
+		return nil, err
+	}
+	dictionaryPage, err := serveDictionary(dictionary)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/dictionary", role.sio.AllowOrigins(dictionaryPage))
+	mux.Handle("/", role.sio) // which knows its own path, and nothing else
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)
 	role.http = &http.Server{
-		Handler:           role.sio,
+		Handler:           mux,
 		ReadHeaderTimeout: durationOf(c, "handshake-timeout"),
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -78,6 +78,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	engine.ServeHTTP(w, r)
 }
 
+// AllowOrigins answers for h as the Socket.IO endpoint does who may ask from which page
+// ([ServerOptions.Origins]).
+func (s *Server) AllowOrigins(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.origins.apply(w, r); err != nil {
+			s.refuseHTTP(w, err)
+			return
+		}
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 func (s *Server) refuseHTTP(w http.ResponseWriter, err error) {
 	s.opts.Counters.Refused.Add(1)
 	WriteHTTPError(w, err)

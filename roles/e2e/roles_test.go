@@ -3,6 +3,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -238,6 +240,8 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"server", "--cors-origin", "ops.example"}, []string{"--cors-origin ops.example", "scheme://host"}},
 		{[]string{"server", "--namespace", "tbm"}, []string{"--namespace tbm", "begins with /"}},
 		{[]string{"server", "--path", "x"}, []string{"path", "/socket.io/"}},
+		{[]string{"server", "--dictionary", "nowhere.yaml"}, []string{"--dictionary", "nowhere.yaml"}},
+		{[]string{"dictionary", "--dictionary", "roles_test.go"}, []string{"--dictionary roles_test.go", "dictionary"}},
 		{[]string{"logger", "--format", "xml"}, []string{"--format xml", "text or json"}},
 		{[]string{"logger", "--event", "connect"}, []string{"--event", "connect"}},
 		{[]string{"logger", "ops"}, []string{"unexpected argument", "ops"}},
@@ -259,5 +263,37 @@ func TestBadFlags(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The dictionary is the same on the terminal and at the server.
+func TestDictionary(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	list := start(t, tbmsock(t), "dictionary")
+	if line := list.lineWith("thrust.total"); !strings.Contains(line, "kN") {
+		t.Errorf("listed as %q", line)
+	}
+	server := startPeer(t, "tbmsock")
+	res, err := http.Get(server.url() + "/dictionary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	served, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("got %s, %v", res.Status, err)
+	}
+	printed := start(t, tbmsock(t), "dictionary", "--format", "json")
+	if code := printed.wait(); code != 0 {
+		t.Fatalf("code %d", code)
+	}
+	text := ""
+	for line := range printed.lines {
+		text += line + "\n"
+	}
+	if canonical([]byte(text)) != canonical(served) {
+		t.Error("the server serves another dictionary than the command prints")
 	}
 }

@@ -1,0 +1,376 @@
+package telemetry
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed dictionary.yaml
+var defaultDictionary []byte
+
+// ChannelType is the kind of a channel's values.
+type ChannelType string
+
+// The types.
+const (
+	TypeFloat ChannelType = "float"
+	TypeInt   ChannelType = "int"
+	TypeText  ChannelType = "text"
+)
+
+// Limits are the values beyond which a channel's state changes, in its unit. NaN stands for one
+// that does not apply.
+type Limits struct {
+	LowAlarm, LowWarn, HighWarn, HighAlarm float64
+}
+
+// Channel describes one channel.
+type Channel struct {
+	ID          string // "thrust.total": group and channel
+	Group       string // "thrust"
+	Name        string
+	Unit        string
+	Type        ChannelType
+	RateHz      float64 // nominal
+	Min, Max    float64 // what the sensor can give; NaN: not said
+	Limits      Limits
+	Hysteresis  float64       // how far a value must come back before a state ends, in the unit
+	Persistence time.Duration // how long it must stand beyond a limit before the state begins
+	StaleAfter  time.Duration // how long it counts as current
+}
+
+// Group is a part of the machine.
+type Group struct {
+	ID, Name string
+	Channels []Channel
+}
+
+// Dictionary describes all channels. It is read-only once made, and safe for concurrent use.
+type Dictionary struct {
+	Groups []Group
+	byID   map[string]*Channel
+}
+
+// DefaultDictionary is the embedded one.
+func DefaultDictionary() *Dictionary {
+	d, err := ParseDictionary(defaultDictionary)
+	if err != nil {
+		panic(err) // a test holds it
+	}
+	return d
+}
+
+// Channel returns the channel with the id, or nil.
+func (d *Dictionary) Channel(id string) *Channel { return d.byID[id] }
+
+// Channels lists all channels in the dictionary's order.
+func (d *Dictionary) Channels() []Channel {
+	var all []Channel
+	for _, g := range d.Groups {
+		all = append(all, g.Channels...)
+	}
+	return all
+}
+
+// DictionaryError says where a dictionary is wrong, and why.
+type DictionaryError struct {
+	Line int // from 1; 0 where it is not known
+	Err  error
+}
+
+func (e *DictionaryError) Error() string {
+	if e.Line == 0 {
+		return "dictionary: " + e.Err.Error()
+	}
+	return fmt.Sprintf("dictionary, line %d: %v", e.Line, e.Err)
+}
+
+func (e *DictionaryError) Unwrap() error { return e.Err }
+
+func wrongAt(n *yaml.Node, format string, args ...any) error {
+	return &DictionaryError{n.Line, fmt.Errorf(format, args...)}
+}
+
+// ParseDictionary reads a dictionary and checks it. The error is a [*DictionaryError].
+func ParseDictionary(data []byte) (*Dictionary, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, &DictionaryError{0, err} // the text names the line
+	}
+	if len(doc.Content) == 0 {
+		return nil, &DictionaryError{0, errors.New("the file is empty")}
+	}
+	root, err := mapping(doc.Content[0], "the dictionary", "defaults", "groups")
+	if err != nil {
+		return nil, err
+	}
+	defaults := channelEntry{Type: string(TypeFloat)}
+	if n := root["defaults"]; n != nil {
+		if err := defaults.read(n, "type", "rate_hz", "hysteresis", "persistence", "stale_after"); err != nil {
+			return nil, err
+		}
+	}
+	groups := root["groups"]
+	if groups == nil || groups.Kind != yaml.SequenceNode || len(groups.Content) == 0 {
+		return nil, wrongAt(doc.Content[0], "groups is missing: a list of groups of channels")
+	}
+	d := &Dictionary{byID: map[string]*Channel{}}
+	for _, n := range groups.Content {
+		if err := d.readGroup(n, defaults); err != nil {
+			return nil, err
+		}
+	}
+	for i := range d.Groups {
+		for j := range d.Groups[i].Channels {
+			c := &d.Groups[i].Channels[j]
+			d.byID[c.ID] = c
+		}
+	}
+	return d, nil
+}
+
+func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
+	m, err := mapping(n, "a group", "id", "name", "channels")
+	if err != nil {
+		return err
+	}
+	var g Group
+	if err := readID(n, m["id"], "group", &g.ID); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(d.Groups, func(o Group) bool { return o.ID == g.ID }) {
+		return wrongAt(m["id"], "group %s: a second of this id", g.ID)
+	}
+	if m["name"] != nil {
+		g.Name = m["name"].Value
+	}
+	channels := m["channels"]
+	if channels == nil || channels.Kind != yaml.SequenceNode {
+		return wrongAt(n, "group %s: channels is missing: a list", g.ID)
+	}
+	for _, cn := range channels.Content {
+		e := defaults
+		if err := e.read(cn, "id", "name", "unit", "type", "rate_hz", "range", "limits", "hysteresis", "persistence", "stale_after"); err != nil {
+			return err
+		}
+		c, err := e.channel(cn, g.ID)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(g.Channels, func(o Channel) bool { return o.ID == c.ID }) {
+			return wrongAt(cn, "channel %s: a second of this id", c.ID)
+		}
+		g.Channels = append(g.Channels, c)
+	}
+	d.Groups = append(d.Groups, g)
+	return nil
+}
+
+// channelEntry is a channel as the file has it.
+type channelEntry struct {
+	ID          string             `yaml:"id"`
+	Name        string             `yaml:"name"`
+	Unit        string             `yaml:"unit"`
+	Type        string             `yaml:"type"`
+	RateHz      float64            `yaml:"rate_hz"`
+	Range       []float64          `yaml:"range"`
+	Limits      map[string]float64 `yaml:"limits"`
+	Hysteresis  float64            `yaml:"hysteresis"`
+	Persistence string             `yaml:"persistence"`
+	StaleAfter  string             `yaml:"stale_after"`
+}
+
+func (e *channelEntry) read(n *yaml.Node, allowed ...string) error {
+	if _, err := mapping(n, "a channel", allowed...); err != nil {
+		return err
+	}
+	if err := n.Decode(e); err != nil {
+		return &DictionaryError{n.Line, errors.New(strings.ReplaceAll(err.Error(), "\n", " "))}
+	}
+	return nil
+}
+
+func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
+	c := Channel{Group: group, Name: e.Name, Unit: e.Unit, Type: ChannelType(e.Type), RateHz: e.RateHz, Hysteresis: e.Hysteresis, Min: math.NaN(), Max: math.NaN()}
+	var id string
+	m, err := mapping(n, "a channel")
+	if err != nil {
+		return c, err
+	}
+	if err := readID(n, m["id"], "channel of group "+group, &id); err != nil {
+		return c, err
+	}
+	c.ID = group + "." + id
+	wrong := func(field, format string, args ...any) error {
+		at := n
+		if m[field] != nil {
+			at = m[field]
+		}
+		return wrongAt(at, "channel %s: %s", c.ID, fmt.Sprintf(format, args...))
+	}
+	if !slices.Contains([]ChannelType{TypeFloat, TypeInt, TypeText}, c.Type) {
+		return c, wrong("type", "type %q: use float, int or text", e.Type)
+	}
+	if c.Name == "" {
+		return c, wrong("name", "name is missing")
+	}
+	if e.Unit == "" && c.Type != TypeText {
+		return c, wrong("unit", `unit is missing; "1" stands for none`)
+	}
+	if e.RateHz <= 0 || e.RateHz > 2000 {
+		return c, wrong("rate_hz", "rate_hz %v: use a rate above 0, up to 2000", e.RateHz)
+	}
+	if e.Hysteresis < 0 {
+		return c, wrong("hysteresis", "hysteresis %v: use 0 or more", e.Hysteresis)
+	}
+	if c.Persistence, err = span(e.Persistence, 0); err != nil {
+		return c, wrong("persistence", "persistence %v", err)
+	}
+	if c.StaleAfter, err = span(e.StaleAfter, 1); err != nil {
+		return c, wrong("stale_after", "stale_after %v", err)
+	}
+	switch len(e.Range) {
+	case 0:
+	case 2:
+		if c.Min, c.Max = e.Range[0], e.Range[1]; !(c.Min < c.Max) {
+			return c, wrong("range", "range %v: the first number must be below the second", e.Range)
+		}
+	default:
+		return c, wrong("range", "range has %d numbers; use two, [lowest, highest]", len(e.Range))
+	}
+	if c.Limits, err = e.limits(&c); err != nil {
+		return c, wrong("limits", "%v", err)
+	}
+	return c, nil
+}
+
+var limitNames = []string{"low_alarm", "low_warn", "high_warn", "high_alarm"}
+
+func (e *channelEntry) limits(c *Channel) (Limits, error) {
+	var l Limits
+	fields := []*float64{&l.LowAlarm, &l.LowWarn, &l.HighWarn, &l.HighAlarm}
+	for name := range e.Limits {
+		if !slices.Contains(limitNames, name) {
+			return l, fmt.Errorf("limits: %s is not one of %s", name, strings.Join(limitNames, ", "))
+		}
+	}
+	last, lastName := math.Inf(-1), ""
+	for i, name := range limitNames {
+		v, ok := e.Limits[name]
+		if !ok {
+			*fields[i] = math.NaN()
+			continue
+		}
+		if c.Type == TypeText {
+			return l, errors.New("limits: a text has none")
+		}
+		if v < last {
+			return l, fmt.Errorf("limits: %s %v is below %s %v", name, v, lastName, last)
+		}
+		if v < c.Min || v > c.Max {
+			return l, fmt.Errorf("limits: %s %v is outside the range %v to %v", name, v, c.Min, c.Max)
+		}
+		*fields[i], last, lastName = v, v, name
+	}
+	return l, nil
+}
+
+func span(s string, least time.Duration) (time.Duration, error) {
+	if s == "" {
+		s = "0s"
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < least {
+		return 0, fmt.Errorf("%q: use a time with a unit, such as 500ms or 2s", s)
+	}
+	return d, nil
+}
+
+// mapping returns the fields of a YAML mapping; with names, only those are allowed.
+func mapping(n *yaml.Node, what string, allowed ...string) (map[string]*yaml.Node, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, wrongAt(n, "%s must be a mapping", what)
+	}
+	m := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if len(allowed) > 0 && !slices.Contains(allowed, key.Value) {
+			return nil, wrongAt(key, "%s has no field %q; use %s", what, key.Value, strings.Join(allowed, ", "))
+		}
+		if m[key.Value] != nil {
+			return nil, wrongAt(key, "%s: %s is given twice", what, key.Value)
+		}
+		m[key.Value] = n.Content[i+1]
+	}
+	return m, nil
+}
+
+func readID(parent, n *yaml.Node, what string, id *string) error {
+	if n == nil {
+		return wrongAt(parent, "%s: id is missing", what)
+	}
+	for _, r := range n.Value {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
+			return wrongAt(n, "%s: id %q: use small letters, digits and _", what, n.Value)
+		}
+	}
+	if n.Value == "" {
+		return wrongAt(n, "%s: id is empty", what)
+	}
+	*id = n.Value
+	return nil
+}
+
+// MarshalJSON writes the dictionary for programs: {"groups":[{"id","name","channels":[...]}]}. What
+// does not apply is left out; times are in seconds.
+func (d *Dictionary) MarshalJSON() ([]byte, error) {
+	type channel struct {
+		ID          string             `json:"id"`
+		Name        string             `json:"name"`
+		Unit        string             `json:"unit"`
+		Type        ChannelType        `json:"type"`
+		RateHz      float64            `json:"rate_hz"`
+		Range       []float64          `json:"range,omitempty"`
+		Limits      map[string]float64 `json:"limits,omitempty"`
+		Hysteresis  float64            `json:"hysteresis"`
+		Persistence float64            `json:"persistence_s"`
+		StaleAfter  float64            `json:"stale_after_s"`
+	}
+	type group struct {
+		ID       string    `json:"id"`
+		Name     string    `json:"name"`
+		Channels []channel `json:"channels"`
+	}
+	var out struct {
+		Groups []group `json:"groups"`
+	}
+	for _, g := range d.Groups {
+		og := group{ID: g.ID, Name: g.Name, Channels: []channel{}}
+		for _, c := range g.Channels {
+			oc := channel{ID: c.ID, Name: c.Name, Unit: c.Unit, Type: c.Type, RateHz: c.RateHz, Hysteresis: c.Hysteresis,
+				Persistence: c.Persistence.Seconds(), StaleAfter: c.StaleAfter.Seconds()}
+			if !math.IsNaN(c.Min) {
+				oc.Range = []float64{c.Min, c.Max}
+			}
+			for i, v := range []float64{c.Limits.LowAlarm, c.Limits.LowWarn, c.Limits.HighWarn, c.Limits.HighAlarm} {
+				if !math.IsNaN(v) {
+					if oc.Limits == nil {
+						oc.Limits = map[string]float64{}
+					}
+					oc.Limits[limitNames[i]] = v
+				}
+			}
+			og.Channels = append(og.Channels, oc)
+		}
+		out.Groups = append(out.Groups, og)
+	}
+	return json.Marshal(out)
+}
