@@ -1,11 +1,13 @@
 # make demo: build, and run server, telemetry and logger together
 # make test: install what the tests need, and run them all
 # make fuzz: each fuzz target for FUZZTIME
+# make lint: golangci-lint; it builds it first
+# make bench: the benchmarks
 
 FUZZTIME ?= 30s
 DEMO ?=
 
-.PHONY: build demo test check fuzz bench tools
+.PHONY: build demo test check fuzz lint bench tools
 
 build:
 	go build -o bin/tbmsock .
@@ -38,6 +40,9 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine4
 	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine3
 	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine3
+
+lint:
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 bench:
 	go test -run '^$$' -bench . ./transport/...

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"strings"
 
@@ -143,14 +142,4 @@ func version() string {
 // env is the variable that a flag reads too.
 func env(flag string) []string {
 	return []string{"TBMSOCK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
-}
-
-// isTerminal tells whether w is one, for colours.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

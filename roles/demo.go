@@ -8,7 +8,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,8 +24,8 @@ func demoCommand() *cli.Command {
 			textFlag("source", "name of the machine", "tbm-1"),
 			textFlag("room", "room that the packets are for", "ops"),
 			choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
-			countFlag("seed", "seed of the simulation", 1, 0, 1<<62),
-			countFlag("count", "end after so many packets, 0 for never", 0, 0, 1<<62),
+			countFlag("seed", "seed of the simulation", 1, 1<<62),
+			countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 			choiceFlag("format", "form of the packets on stdout", "text", "json"),
 			drainFlag(),
@@ -58,12 +57,12 @@ func runDemo(c *cli.Context) error {
 		return usage(err)
 	}
 	fmt.Fprintf(c.App.Writer, "listening on %s\n", url)
-	return runParts(c.Context, log, ln, server, logger, telemetry)
+	return runParts(c.Context, ln, server, logger, telemetry)
 }
 
 // runParts ends the parts in the order in which packets pass them, so that none is lost: when
 // the source has sent its last one the logger ends, then the server.
-func runParts(ctx context.Context, log *logrus.Logger, ln net.Listener, server *serverRole, logger *loggerRole, telemetry *telemetryRole) error {
+func runParts(ctx context.Context, ln net.Listener, server *serverRole, logger *loggerRole, telemetry *telemetryRole) error {
 	serverCtx, stopServer := context.WithCancel(context.Background())
 	loggerCtx, stopLogger := context.WithCancel(context.Background())
 	sourceCtx, stopSource := context.WithCancel(ctx)

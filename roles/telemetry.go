@@ -22,8 +22,8 @@ func telemetryFlags() []cli.Flag {
 		textFlag("source", "name of the machine", "tbm-1"),
 		textFlag("room", "room that the packets are for; empty for everyone", ""),
 		choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
-		countFlag("seed", "seed of the simulation; the same seed gives the same packets", 1, 0, 1<<62),
-		countFlag("count", "end after so many packets, 0 for never", 0, 0, 1<<62),
+		countFlag("seed", "seed of the simulation; the same seed gives the same packets", 1, 1<<62),
+		countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 		durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 	)
 }

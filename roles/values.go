@@ -235,8 +235,8 @@ func (v *listValue) Set(s string) error {
 
 // Flags of these values.
 
-func valueFlag(name, usage string, value cli.Generic, aliases ...string) *cli.GenericFlag {
-	return &cli.GenericFlag{Name: name, Aliases: aliases, Usage: usage, Value: value, EnvVars: env(name)}
+func valueFlag(name, usage string, value cli.Generic) *cli.GenericFlag {
+	return &cli.GenericFlag{Name: name, Usage: usage, Value: value, EnvVars: env(name)}
 }
 
 func textFlag(name, usage, value string) *cli.StringFlag {
@@ -255,8 +255,8 @@ func choiceFlag(name, usage string, choices ...string) *cli.GenericFlag {
 	return valueFlag(name, usage+": "+orList(choices), &choiceValue{choices[0], choices})
 }
 
-func countFlag(name, usage string, value, min, max int64) *cli.GenericFlag {
-	return valueFlag(name, usage, &countValue{value, min, max})
+func countFlag(name, usage string, value, max int64) *cli.GenericFlag {
+	return valueFlag(name, usage, &countValue{value, 0, max})
 }
 
 func listFlag(name, usage string, check func(string) error, items ...string) *cli.GenericFlag {

@@ -336,7 +336,9 @@ func (c *Client) Join(room string) error {
 func (c *Client) join(cc *clientConn, room string) {
 	err := cc.ask("join", []any{room}, func(args Args, err error) {
 		if err == nil {
-			err = ackError(args)
+			if refusal := ackError(args); refusal != nil {
+				err = refusal
+			}
 			if c.opts.OnJoin != nil {
 				c.opts.OnJoin(room, err)
 			}
@@ -355,9 +357,9 @@ func (c *Client) Leave(room string) {
 	_ = c.Emit("leave", room) // a server that is not connected knows no rooms of ours
 }
 
-// ackError returns the error in {ok:false, error:{code, message}}, as an [*AckError]. Any other
-// answer means yes: servers that are not ours answer what they like.
-func ackError(args Args) error {
+// ackError returns the error in {ok:false, error:{code, message}}. Any other answer means yes, nil:
+// servers that are not ours answer what they like.
+func ackError(args Args) *AckError {
 	if len(args) == 0 {
 		return nil
 	}

@@ -144,6 +144,7 @@ type relayAt struct {
 	addr string
 	srv  *transport.Server
 	http *http.Server
+	ln   net.Listener
 }
 
 func (r *relayAt) start(onTelemetry func(*transport.Event, string)) {
@@ -155,7 +156,7 @@ func (r *relayAt) start(onTelemetry func(*transport.Event, string)) {
 	} else if ln, err = net.Listen("tcp", r.addr); err != nil {
 		r.t.Fatal(err)
 	}
-	r.addr = ln.Addr().String()
+	r.addr, r.ln = ln.Addr().String(), ln
 	r.srv, err = transport.NewServer(transport.ServerOptions{Engines: bothEngines,
 		EngineOptions: transport.EngineOptions{DrainTimeout: 50 * time.Millisecond}})
 	if err != nil {
@@ -173,6 +174,7 @@ func (r *relayAt) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_ = r.http.Close()
+	_ = r.ln.Close() // which the server does not know yet if it has only just been started
 	_ = r.srv.Shutdown(ctx)
 }
 

@@ -102,7 +102,7 @@ func TestCORS(t *testing.T) {
 				header.Set("Origin", tc.origin)
 			}
 			res, body := do(t, "GET", url+"/socket.io/?EIO=4&transport=polling", "", header)
-			if tc.ok != (res.StatusCode == 200) {
+			if tc.ok != (res.StatusCode == http.StatusOK) {
 				t.Fatalf("status %d: %s", res.StatusCode, body)
 			}
 			allowed := res.Header.Get("Access-Control-Allow-Origin")
@@ -125,7 +125,7 @@ func TestCORS(t *testing.T) {
 			"Access-Control-Request-Headers": {"content-type,x-token"},
 		})
 		h := res.Header
-		if res.StatusCode != 204 || h.Get("Access-Control-Allow-Origin") != "http://localhost:4200" ||
+		if res.StatusCode != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "http://localhost:4200" ||
 			h.Get("Access-Control-Allow-Headers") != "content-type,x-token" ||
 			!strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") || h.Get("Access-Control-Allow-Credentials") != "true" {
 			t.Errorf("got %d %v", res.StatusCode, h)

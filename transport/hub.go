@@ -31,15 +31,18 @@ func newHub(c *Counters) *hub {
 	return &hub{counters: c, bySid: map[string]*Socket{}, rooms: map[string]*roomSet{}}
 }
 
-// add makes s a member of the hub and of the rooms.
-func (h *hub) add(s *Socket, rooms []string) {
+// add makes s a member of the hub and of the rooms, and queues first, the packet that lets it in:
+// before anything that is sent to the rooms, and not before the sid in it is known here.
+func (h *hub) add(s *Socket, rooms []string, first *Frame) Pushed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	pushed := s.session.outbox.Push(first)
 	h.bySid[s.sid] = s
 	h.enter(s, &h.all)
 	for _, name := range rooms {
 		h.joinLocked(s, name)
 	}
+	return pushed
 }
 
 // remove takes s out of everything and returns the rooms it was in.
@@ -190,7 +193,7 @@ func (h *hub) each(rooms, except []string, f func(*Socket)) {
 }
 
 // broadcast pushes f to everyone that rooms select and except does not.
-func (h *hub) broadcast(f *Frame, rooms, except []string) int {
+func (h *hub) broadcast(f *Frame, rooms, except []string) {
 	var full []*Session // ended after the lock is let go
 	n := 0
 	h.each(rooms, except, func(s *Socket) {
@@ -210,7 +213,6 @@ func (h *hub) broadcast(f *Frame, rooms, except []string) int {
 	for _, s := range full {
 		s.overflow()
 	}
-	return n
 }
 
 // inLocked tells whether s is in the room, its personal one included. hub.mu is held.

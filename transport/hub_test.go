@@ -53,7 +53,7 @@ func TestHubAgainstModel(t *testing.T) {
 			sid := fmt.Sprint("sid", step)
 			sockets[sid] = testSocket(ns, sid)
 			first := some()
-			ns.hub.add(sockets[sid], first)
+			ns.hub.add(sockets[sid], first, NewFrame(EngineMessage, "0"))
 			model[sid] = map[string]bool{}
 			for _, r := range first {
 				if r != sid {
@@ -113,7 +113,7 @@ func BenchmarkFanOut(b *testing.B) {
 			var sockets []*Socket
 			for i := range n {
 				s := testSocket(ns, fmt.Sprint("sid", i))
-				ns.hub.add(s, []string{"ops"})
+				ns.hub.add(s, []string{"ops"}, NewFrame(EngineMessage, "0"))
 				sockets = append(sockets, s)
 			}
 			f, err := eventFrame("/", "log_telemetry", []any{"x"}, 0, false)

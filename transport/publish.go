@@ -202,7 +202,7 @@ func (p *publisher) acked(cc *clientConn, pub *publication, args Args, err error
 	if err != nil {
 		return // the connection ended; disconnected has seen to it
 	}
-	refusal, _ := ackError(args).(*AckError)
+	refusal := ackError(args)
 	p.mu.Lock()
 	p.acks, p.noAcks = true, false
 	if p.cc == cc && pub.sent {

@@ -53,7 +53,7 @@ type Server struct {
 
 // NewServer makes a server with the main namespace "/".
 func NewServer(opts ServerOptions) (*Server, error) {
-	opts.EngineOptions = opts.EngineOptions.WithDefaults()
+	opts.EngineOptions = opts.WithDefaults()
 	if opts.Path == "" {
 		opts.Path = "/socket.io/"
 	}

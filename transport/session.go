@@ -63,7 +63,9 @@ func (sn *Session) Opened() {
 	if !sn.revision5() {
 		// Socket.IO protocol, revision 4: everyone is connected to the main namespace
 		// without asking.
-		sn.connect("/", Value{})
+		if err := sn.connect("/", Value{}); err != nil {
+			sn.conn.Close(ReasonOf(err, ReasonParseError), err)
+		}
 	}
 }
 

@@ -80,11 +80,11 @@ func (s *Socket) Join(room string) error {
 		return fmt.Errorf("room: %q is the personal room of another client", room)
 	}
 	s.mu.Lock()
-	switch {
-	case s.state == socketClosed:
+	switch s.state {
+	case socketClosed:
 		s.mu.Unlock()
 		return ErrClosed
-	case s.state == socketJoining:
+	case socketJoining:
 		defer s.mu.Unlock()
 		if len(s.earlyRooms) >= maxRooms {
 			return errTooManyRooms
@@ -203,11 +203,10 @@ func (s *Socket) admit() error {
 			Sid string `json:"sid"`
 		}{s.sid})
 	}
-	if err := s.session.push(controlFrame(packetConnect, s.ns.name, reply)); err != nil {
-		return err
-	}
 	s.state = socketOpen
-	s.ns.hub.add(s, s.earlyRooms)
+	if p := s.ns.hub.add(s, s.earlyRooms, controlFrame(packetConnect, s.ns.name, reply)); p.Overflow {
+		s.session.overflow()
+	}
 	for _, f := range s.early {
 		if err := s.session.push(f); err != nil {
 			return err

@@ -109,11 +109,6 @@ func (d *driver) do(command map[string]any) {
 	}
 }
 
-func (d *driver) emit(event string, args ...any) {
-	d.t.Helper()
-	d.do(map[string]any{"do": "emit", "event": event, "args": args})
-}
-
 // emitAck returns the arguments of the answer, as JSON.
 func (d *driver) emitAck(event string, args ...any) string {
 	d.t.Helper()

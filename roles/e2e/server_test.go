@@ -33,6 +33,7 @@ type relay struct {
 	addr string
 	sio  *transport.Server
 	http *http.Server
+	ln   net.Listener
 }
 
 // startRelay serves "/" and "/tbm" on a free port until the test ends. setup may add to it.
@@ -53,7 +54,7 @@ func (r *relay) start(setup func(*transport.Server)) {
 	} else if ln, err = net.Listen("tcp", r.addr); err != nil {
 		r.t.Fatal(err)
 	}
-	r.addr = ln.Addr().String()
+	r.addr, r.ln = ln.Addr().String(), ln
 	r.sio, err = transport.NewServer(transport.ServerOptions{
 		Engines:       []transport.NewEngine{engine4.New, engine3.New},
 		EngineOptions: transport.EngineOptions{DrainTimeout: time.Second},
@@ -95,6 +96,7 @@ func (r *relay) stop() {
 		r.t.Errorf("shutdown: %v", err)
 	}
 	_ = r.http.Close()
+	_ = r.ln.Close() // which the server does not know yet if it has only just been started
 }
 
 func (r *relay) url() string { return "http://" + r.addr }

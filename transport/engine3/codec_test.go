@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -83,7 +84,7 @@ func TestForms(t *testing.T) {
 
 func TestJSONP(t *testing.T) {
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "/socket.io/?EIO=3&transport=polling&j=7)alert(1", nil)
+	r := httptest.NewRequest(http.MethodGet, "/socket.io/?EIO=3&transport=polling&j=7)alert(1", nil)
 	if err := (codec{}).WritePayload(w, r, []byte("6:4\"a\u2028\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestJSONP(t *testing.T) {
 	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "text/javascript") {
 		t.Errorf("content type %s", ct)
 	}
-	r = httptest.NewRequest("POST", "/socket.io/?j=0", nil)
+	r = httptest.NewRequest(http.MethodPost, "/socket.io/?j=0", nil)
 	packets, err := codec{}.ParsePayload(r, []byte(`d=6%3A42%5B%22a%22%5D`))
 	if err == nil {
 		t.Errorf("a wrong length was taken: %v", packets)

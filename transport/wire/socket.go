@@ -174,7 +174,7 @@ func (s *Socket) writeFrame(f ws.Frame) error {
 // readError names what went wrong for the layers above.
 func readError(err error) error {
 	switch {
-	case err == nil, err == io.EOF:
+	case err == nil, errors.Is(err, io.EOF):
 		return err
 	case errors.Is(err, wsutil.ErrFrameTooLarge), errors.Is(err, wsutil.ErrMessageTooLarge):
 		return &transport.DisconnectError{Reason: transport.ReasonPayloadTooLarge, Err: err}
