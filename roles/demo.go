@@ -27,6 +27,7 @@ func demoCommand() *cli.Command {
 			countFlag("seed", "seed of the simulation", 1, 1<<62),
 			countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
+			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
 			choiceFlag("format", "form of the packets on stdout", "text", "json"),
 			drainFlag(),
 		}, logFlags()...),

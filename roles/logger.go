@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
+	"tbmsock/telemetry"
 	"tbmsock/transport"
 )
 
@@ -54,6 +55,7 @@ type loggerRole struct {
 	mu       sync.Mutex
 	out      io.Writer
 	tracker  transport.Tracker
+	packet   telemetry.Packet // the last one of protobuf, whose memory is used again
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
@@ -170,6 +172,7 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		l.received++
 		if ok {
 			l.tracker.Add(&e)
+			l.readProto(&e)
 		} else {
 			l.others++
 		}
@@ -218,6 +221,21 @@ func textLine(at time.Time, event string, e *transport.Envelope, isEnvelope bool
 		b = []byte(err.Error())
 	}
 	return fmt.Appendf(nil, "%s %s %s\n", at.Format(clock), event, b)
+}
+
+// readProto gives an envelope of protobuf the packet that it would have in JSON. Bytes that are no
+// packet stay what they are.
+func (l *loggerRole) readProto(e *transport.Envelope) {
+	if e.Proto == nil {
+		return
+	}
+	body, err := json.Marshal(e.Proto)
+	if l.packet.UnmarshalProto(e.Proto) == nil {
+		body, err = json.Marshal(&l.packet)
+	}
+	if err == nil {
+		e.Packet = body
+	}
 }
 
 func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {

@@ -22,6 +22,7 @@ func telemetryFlags() []cli.Flag {
 		textFlag("source", "name of the machine", "tbm-1"),
 		textFlag("room", "room that the packets are for; empty for everyone", ""),
 		choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
+		choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
 		countFlag("seed", "seed of the simulation; the same seed gives the same packets", 1, 1<<62),
 		countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 		durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
@@ -52,6 +53,7 @@ type telemetryRole struct {
 	client   *transport.Client
 	machine  *simulator.Machine
 	envelope transport.Envelope // of the last packet
+	protobuf bool
 	period   time.Duration
 	count    int64
 	duration time.Duration
@@ -62,6 +64,7 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 	t := &telemetryRole{
 		log:      log,
 		period:   rateOf(c, "rate").period,
+		protobuf: choiceOf(c, "encoding") == "protobuf",
 		count:    countOf(c, "count"),
 		duration: durationOf(c, "duration"),
 		drain:    durationOf(c, "drain"),
@@ -160,19 +163,36 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 
 // publish sends one reading in its envelope.
 func (t *telemetryRole) publish(ctx context.Context, at time.Time, packet *telemetry.Packet) error {
-	body, err := json.Marshal(packet)
-	if err != nil {
-		return fmt.Errorf("packet: %w", err)
-	}
 	t.envelope.Seq++
 	t.envelope.Time = at.UTC()
-	t.envelope.Packet = body
-	data, err := json.Marshal(&t.envelope)
+	arg, err := t.encode(packet)
 	if err != nil {
-		return fmt.Errorf("envelope: %w", err)
+		return err
 	}
-	if err := t.client.Publish(ctx, transport.EventTelemetry, json.RawMessage(data)); err != nil && ctx.Err() == nil {
+	if err := t.client.Publish(ctx, transport.EventTelemetry, arg); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// encode puts the packet into the envelope, as JSON or as bytes of protobuf.
+func (t *telemetryRole) encode(packet *telemetry.Packet) (any, error) {
+	if t.protobuf {
+		body, err := packet.AppendProto(nil)
+		if err != nil {
+			return nil, err
+		}
+		t.envelope.Proto = body
+		return t.envelope.AppendProto(nil), nil
+	}
+	body, err := json.Marshal(packet)
+	if err != nil {
+		return nil, fmt.Errorf("packet: %w", err)
+	}
+	t.envelope.Packet = body
+	data, err := json.Marshal(&t.envelope)
+	if err != nil {
+		return nil, fmt.Errorf("envelope: %w", err)
+	}
+	return json.RawMessage(data), nil
 }

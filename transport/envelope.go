@@ -16,13 +16,17 @@ type Envelope struct {
 	Time   time.Time       `json:"time"`           // of the reading, by the source's clock, UTC
 	Room   string          `json:"room,omitempty"` // empty: for everyone
 	Packet json.RawMessage `json:"packet"`         // the reading; nobody on the way looks inside
+	Proto  []byte          `json:"-"`              // the reading, if the envelope is protobuf; Packet is then empty
 }
 
-// EnvelopeOf reads an envelope from the argument of an event. ok is false if the argument is
-// anything else, which is no error: clients may send any value. The envelope's Packet is part of
-// the value's bytes.
+// EnvelopeOf reads an envelope from the argument of an event: a JSON object, or bytes that are a
+// protobuf envelope. ok is false if the argument is anything else, which is no error: clients may
+// send any value. The envelope's Packet or Proto is part of the value's bytes.
 func EnvelopeOf(v Value) (e Envelope, ok bool) {
 	if len(v.Attachments) > 0 {
+		if b, bytes := v.Bytes(); bytes {
+			return envelopeOfProto(b)
+		}
 		return e, false
 	}
 	var source, boot, seq, packet bool

@@ -76,10 +76,11 @@ func (m *Machine) Next(at time.Time, dst *telemetry.Packet) {
 	if at.After(m.last) {
 		m.last = at
 	}
-	*dst = telemetry.Packet{State: "boring", Ring: m.ring}
+	m.clear(dst)
+	dst.State, dst.Phase, dst.Ring = telemetry.StateBoring, telemetry.PhaseStable, m.ring
 	if m.building > 0 {
 		m.building -= dt
-		dst.State = "ring_building"
+		dst.State, dst.Phase = telemetry.StateRingBuilding, telemetry.PhaseNone
 		if m.building <= 0 {
 			m.ring++
 			m.stroke = 0
@@ -90,8 +91,33 @@ func (m *Machine) Next(at time.Time, dst *telemetry.Packet) {
 	dst.Thrust.Stroke = round(m.stroke, 1)
 	dst.Guidance.Chainage = round(m.chainage, 4)
 	if m.f.pressure > 0 {
-		dst.Chamber.Pressure = round(m.f.pressure*(1+0.02*m.rnd.NormFloat64()), 3)
+		c := dst.Chamber
+		for i, cell := range []*float64{&c.Pressure1, &c.Pressure2, &c.Pressure3, &c.Pressure4, &c.Pressure5} {
+			// The cells lower down carry the weight of the muck above them.
+			depth := []float64{-0.15, -0.08, 0.08, 0.08, -0.08}[i]
+			*cell = round(m.f.pressure*(1+0.005*m.rnd.NormFloat64())+depth, 3)
+		}
 	}
+}
+
+// clear makes dst a reading of a machine that does nothing, in the groups that this one has, whose
+// memory is used again.
+func (m *Machine) clear(dst *telemetry.Packet) {
+	fresh(&dst.Cutterhead)
+	fresh(&dst.Thrust)
+	fresh(&dst.Guidance)
+	if m.f.pressure > 0 {
+		fresh(&dst.Chamber)
+	}
+}
+
+func fresh[T any](p **T) {
+	if *p == nil {
+		*p = new(T)
+		return
+	}
+	var zero T
+	**p = zero
 }
 
 // bore advances: in harder ground the penetration falls and the thrust rises, and the advance
@@ -114,7 +140,7 @@ func (m *Machine) bore(dt time.Duration, dst *telemetry.Packet) {
 	dst.Cutterhead.Speed = round(speed, 2)
 	dst.Cutterhead.Torque = round(m.f.torque*math.Sqrt(m.hardness)*noise(), 2)
 	dst.Thrust.Total = round(m.f.thrust*m.hardness*noise(), 1)
-	dst.Thrust.Penetration = round(penetration, 2)
+	dst.Cutterhead.Penetration = round(penetration, 2)
 	dst.Thrust.Advance = round(advance, 1)
 }
 
