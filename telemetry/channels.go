@@ -236,6 +236,30 @@ var channelFields = []channelField{
 		}
 		return &p.Hydraulics.OilTemperature
 	}},
+	{"hydraulics.articulation_1", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation1
+	}},
+	{"hydraulics.articulation_2", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation2
+	}},
+	{"hydraulics.articulation_3", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation3
+	}},
+	{"hydraulics.articulation_4", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation4
+	}},
 	{"atmosphere.ch4", func(p *Packet) *float64 {
 		if p.Atmosphere == nil {
 			return nil
