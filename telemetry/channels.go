@@ -333,6 +333,18 @@ func ChannelIDs() []string {
 	return ids
 }
 
+// ChannelIndex is the channel's place in ChannelIDs, or -1.
+func ChannelIndex(id string) int {
+	if i, ok := channelIndex[id]; ok {
+		return i
+	}
+	return -1
+}
+
+// At is the channel with the index, nil if the packet has no such group: the way to all channels of
+// many packets. It points into the packet.
+func (p *Packet) At(index int) *float64 { return channelFields[index].field(p) }
+
 // Value returns the channel's value; ok is false if the machine has no such channel.
 func (p *Packet) Value(id string) (v float64, ok bool) {
 	i, known := channelIndex[id]

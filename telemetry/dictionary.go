@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tbmsock/telemetry/internal/yamldoc"
 )
 
 //go:embed dictionary.yaml
@@ -81,34 +83,17 @@ func (d *Dictionary) Channels() []Channel {
 }
 
 // DictionaryError says where a dictionary is wrong, and why.
-type DictionaryError struct {
-	Line int // from 1; 0 where it is not known
-	Err  error
-}
+type DictionaryError = yamldoc.Error
 
-func (e *DictionaryError) Error() string {
-	if e.Line == 0 {
-		return "dictionary: " + e.Err.Error()
-	}
-	return fmt.Sprintf("dictionary, line %d: %v", e.Line, e.Err)
-}
-
-func (e *DictionaryError) Unwrap() error { return e.Err }
-
-func wrongAt(n *yaml.Node, format string, args ...any) error {
-	return &DictionaryError{n.Line, fmt.Errorf(format, args...)}
-}
+const dictionaryDoc = yamldoc.Doc("dictionary")
 
 // ParseDictionary reads a dictionary and checks it. The error is a [*DictionaryError].
 func ParseDictionary(data []byte) (*Dictionary, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, &DictionaryError{0, err} // the text names the line
+	doc, err := dictionaryDoc.Parse(data)
+	if err != nil {
+		return nil, err
 	}
-	if len(doc.Content) == 0 {
-		return nil, &DictionaryError{0, errors.New("the file is empty")}
-	}
-	root, err := mapping(doc.Content[0], "the dictionary", "defaults", "groups")
+	root, err := dictionaryDoc.Mapping(doc, "the dictionary", "defaults", "groups")
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +105,7 @@ func ParseDictionary(data []byte) (*Dictionary, error) {
 	}
 	groups := root["groups"]
 	if groups == nil || groups.Kind != yaml.SequenceNode || len(groups.Content) == 0 {
-		return nil, wrongAt(doc.Content[0], "groups is missing: a list of groups of channels")
+		return nil, dictionaryDoc.Wrong(doc, "groups is missing: a list of groups of channels")
 	}
 	d := &Dictionary{byID: map[string]*Channel{}}
 	for _, n := range groups.Content {
@@ -138,7 +123,7 @@ func ParseDictionary(data []byte) (*Dictionary, error) {
 }
 
 func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
-	m, err := mapping(n, "a group", "id", "name", "channels")
+	m, err := dictionaryDoc.Mapping(n, "a group", "id", "name", "channels")
 	if err != nil {
 		return err
 	}
@@ -147,14 +132,14 @@ func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
 		return err
 	}
 	if slices.ContainsFunc(d.Groups, func(o Group) bool { return o.ID == g.ID }) {
-		return wrongAt(m["id"], "group %s: a second of this id", g.ID)
+		return dictionaryDoc.Wrong(m["id"], "group %s: a second of this id", g.ID)
 	}
 	if m["name"] != nil {
 		g.Name = m["name"].Value
 	}
 	channels := m["channels"]
 	if channels == nil || channels.Kind != yaml.SequenceNode {
-		return wrongAt(n, "group %s: channels is missing: a list", g.ID)
+		return dictionaryDoc.Wrong(n, "group %s: channels is missing: a list", g.ID)
 	}
 	for _, cn := range channels.Content {
 		e := defaults
@@ -166,7 +151,7 @@ func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
 			return err
 		}
 		if slices.ContainsFunc(g.Channels, func(o Channel) bool { return o.ID == c.ID }) {
-			return wrongAt(cn, "channel %s: a second of this id", c.ID)
+			return dictionaryDoc.Wrong(cn, "channel %s: a second of this id", c.ID)
 		}
 		g.Channels = append(g.Channels, c)
 	}
@@ -189,19 +174,14 @@ type channelEntry struct {
 }
 
 func (e *channelEntry) read(n *yaml.Node, allowed ...string) error {
-	if _, err := mapping(n, "a channel", allowed...); err != nil {
-		return err
-	}
-	if err := n.Decode(e); err != nil {
-		return &DictionaryError{n.Line, errors.New(strings.ReplaceAll(err.Error(), "\n", " "))}
-	}
-	return nil
+	_, err := dictionaryDoc.Decode(n, e, "a channel", allowed...)
+	return err
 }
 
 func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
 	c := Channel{Group: group, Name: e.Name, Unit: e.Unit, Type: ChannelType(e.Type), RateHz: e.RateHz, Hysteresis: e.Hysteresis, Min: math.NaN(), Max: math.NaN()}
 	var id string
-	m, err := mapping(n, "a channel")
+	m, err := dictionaryDoc.Mapping(n, "a channel")
 	if err != nil {
 		return c, err
 	}
@@ -214,7 +194,7 @@ func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
 		if m[field] != nil {
 			at = m[field]
 		}
-		return wrongAt(at, "channel %s: %s", c.ID, fmt.Sprintf(format, args...))
+		return dictionaryDoc.Wrong(at, "channel %s: %s", c.ID, fmt.Sprintf(format, args...))
 	}
 	if !slices.Contains([]ChannelType{TypeFloat, TypeInt, TypeText}, c.Type) {
 		return c, wrong("type", "type %q: use float, int or text", e.Type)
@@ -231,10 +211,10 @@ func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
 	if e.Hysteresis < 0 {
 		return c, wrong("hysteresis", "hysteresis %v: use 0 or more", e.Hysteresis)
 	}
-	if c.Persistence, err = span(e.Persistence, 0); err != nil {
+	if c.Persistence, err = yamldoc.Span(e.Persistence, 0); err != nil {
 		return c, wrong("persistence", "persistence %v", err)
 	}
-	if c.StaleAfter, err = span(e.StaleAfter, 1); err != nil {
+	if c.StaleAfter, err = yamldoc.Span(e.StaleAfter, 1); err != nil {
 		return c, wrong("stale_after", "stale_after %v", err)
 	}
 	switch len(e.Range) {
@@ -283,47 +263,17 @@ func (e *channelEntry) limits(c *Channel) (Limits, error) {
 	return l, nil
 }
 
-func span(s string, least time.Duration) (time.Duration, error) {
-	if s == "" {
-		s = "0s"
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < least {
-		return 0, fmt.Errorf("%q: use a time with a unit, such as 500ms or 2s", s)
-	}
-	return d, nil
-}
-
-// mapping returns the fields of a YAML mapping; with names, only those are allowed.
-func mapping(n *yaml.Node, what string, allowed ...string) (map[string]*yaml.Node, error) {
-	if n.Kind != yaml.MappingNode {
-		return nil, wrongAt(n, "%s must be a mapping", what)
-	}
-	m := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		if len(allowed) > 0 && !slices.Contains(allowed, key.Value) {
-			return nil, wrongAt(key, "%s has no field %q; use %s", what, key.Value, strings.Join(allowed, ", "))
-		}
-		if m[key.Value] != nil {
-			return nil, wrongAt(key, "%s: %s is given twice", what, key.Value)
-		}
-		m[key.Value] = n.Content[i+1]
-	}
-	return m, nil
-}
-
 func readID(parent, n *yaml.Node, what string, id *string) error {
 	if n == nil {
-		return wrongAt(parent, "%s: id is missing", what)
+		return dictionaryDoc.Wrong(parent, "%s: id is missing", what)
 	}
 	for _, r := range n.Value {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
-			return wrongAt(n, "%s: id %q: use small letters, digits and _", what, n.Value)
+			return dictionaryDoc.Wrong(n, "%s: id %q: use small letters, digits and _", what, n.Value)
 		}
 	}
 	if n.Value == "" {
-		return wrongAt(n, "%s: id is empty", what)
+		return dictionaryDoc.Wrong(n, "%s: id is empty", what)
 	}
 	*id = n.Value
 	return nil
