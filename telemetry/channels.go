@@ -3,7 +3,6 @@ package telemetry
 import (
 	"fmt"
 	"path"
-	"strings"
 )
 
 // channelField is a channel's place in a packet.
@@ -372,14 +371,16 @@ func (p *Packet) Set(id string, v float64) bool {
 	return true
 }
 
-// MatchChannels returns the ids, in their stable order, that any of the patterns matches: an id, or
-// a group with a star, "cutterhead.*". A pattern that matches nothing is an error.
+// MatchChannels returns the ids of packet and derived channels, in their stable order, that any of
+// the patterns matches: an id, or a group with a star, "cutterhead.*". A pattern that matches
+// nothing is an error.
 func MatchChannels(patterns []string) ([]string, error) {
-	wanted := make([]bool, len(channelFields))
+	all := append(ChannelIDs(), DerivedIDs()...)
+	wanted := make([]bool, len(all))
 	for _, p := range patterns {
 		found := false
-		for i, c := range channelFields {
-			ok, err := path.Match(p, c.id)
+		for i, id := range all {
+			ok, err := path.Match(p, id)
 			if err != nil {
 				return nil, fmt.Errorf("channel %q: %w", p, err)
 			}
@@ -394,7 +395,7 @@ func MatchChannels(patterns []string) ([]string, error) {
 	var ids []string
 	for i, w := range wanted {
 		if w {
-			ids = append(ids, strings.Clone(channelFields[i].id))
+			ids = append(ids, all[i])
 		}
 	}
 	return ids, nil

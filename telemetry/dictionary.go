@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -47,6 +46,7 @@ type Channel struct {
 	Hysteresis  float64       // how far a value must come back before a state ends, in the unit
 	Persistence time.Duration // how long it must stand beyond a limit before the state begins
 	StaleAfter  time.Duration // how long it counts as current
+	FrozenAfter time.Duration // how long it may show one and the same value while the machine bores; 0: for ever
 }
 
 // Group is a part of the machine.
@@ -57,8 +57,11 @@ type Group struct {
 
 // Dictionary describes all channels. It is read-only once made, and safe for concurrent use.
 type Dictionary struct {
-	Groups []Group
-	byID   map[string]*Channel
+	Groups   []Group
+	Machines []Machine // kinds of machine that differ from the rest
+
+	geometry Geometry // of the kind that this dictionary is for
+	byID     map[string]*Channel
 }
 
 // DefaultDictionary is the embedded one.
@@ -93,13 +96,13 @@ func ParseDictionary(data []byte) (*Dictionary, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := dictionaryDoc.Mapping(doc, "the dictionary", "defaults", "groups")
+	root, err := dictionaryDoc.Mapping(doc, "the dictionary", "defaults", "groups", "machines")
 	if err != nil {
 		return nil, err
 	}
 	defaults := channelEntry{Type: string(TypeFloat)}
 	if n := root["defaults"]; n != nil {
-		if err := defaults.read(n, "type", "rate_hz", "hysteresis", "persistence", "stale_after"); err != nil {
+		if err := defaults.read(n, "type", "rate_hz", "hysteresis", "persistence", "stale_after", "frozen_after"); err != nil {
 			return nil, err
 		}
 	}
@@ -107,22 +110,31 @@ func ParseDictionary(data []byte) (*Dictionary, error) {
 	if groups == nil || groups.Kind != yaml.SequenceNode || len(groups.Content) == 0 {
 		return nil, dictionaryDoc.Wrong(doc, "groups is missing: a list of groups of channels")
 	}
-	d := &Dictionary{byID: map[string]*Channel{}}
+	d := &Dictionary{}
+	entries := map[string]channelEntry{}
 	for _, n := range groups.Content {
-		if err := d.readGroup(n, defaults); err != nil {
+		if err := d.readGroup(n, defaults, entries); err != nil {
 			return nil, err
 		}
 	}
+	d.index()
+	if err := d.readMachines(root["machines"], entries); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Dictionary) index() {
+	d.byID = map[string]*Channel{}
 	for i := range d.Groups {
 		for j := range d.Groups[i].Channels {
 			c := &d.Groups[i].Channels[j]
 			d.byID[c.ID] = c
 		}
 	}
-	return d, nil
 }
 
-func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
+func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry, entries map[string]channelEntry) error {
 	m, err := dictionaryDoc.Mapping(n, "a group", "id", "name", "channels")
 	if err != nil {
 		return err
@@ -143,10 +155,10 @@ func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
 	}
 	for _, cn := range channels.Content {
 		e := defaults
-		if err := e.read(cn, "id", "name", "unit", "type", "rate_hz", "range", "limits", "hysteresis", "persistence", "stale_after"); err != nil {
+		if err := e.read(cn, "id", "name", "unit", "type", "rate_hz", "range", "limits", "hysteresis", "persistence", "stale_after", "frozen_after"); err != nil {
 			return err
 		}
-		c, err := e.channel(cn, g.ID)
+		c, err := e.channel(cn, g.ID, false)
 		if err != nil {
 			return err
 		}
@@ -154,6 +166,7 @@ func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
 			return dictionaryDoc.Wrong(cn, "channel %s: a second of this id", c.ID)
 		}
 		g.Channels = append(g.Channels, c)
+		entries[c.ID] = e
 	}
 	d.Groups = append(d.Groups, g)
 	return nil
@@ -171,6 +184,7 @@ type channelEntry struct {
 	Hysteresis  float64            `yaml:"hysteresis"`
 	Persistence string             `yaml:"persistence"`
 	StaleAfter  string             `yaml:"stale_after"`
+	FrozenAfter string             `yaml:"frozen_after"`
 }
 
 func (e *channelEntry) read(n *yaml.Node, allowed ...string) error {
@@ -178,14 +192,17 @@ func (e *channelEntry) read(n *yaml.Node, allowed ...string) error {
 	return err
 }
 
-func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
+// channel checks the entry, which stands at n; known tells that its id has been read before.
+func (e *channelEntry) channel(n *yaml.Node, group string, known bool) (Channel, error) {
 	c := Channel{Group: group, Name: e.Name, Unit: e.Unit, Type: ChannelType(e.Type), RateHz: e.RateHz, Hysteresis: e.Hysteresis, Min: math.NaN(), Max: math.NaN()}
 	var id string
 	m, err := dictionaryDoc.Mapping(n, "a channel")
 	if err != nil {
 		return c, err
 	}
-	if err := readID(n, m["id"], "channel of group "+group, &id); err != nil {
+	if known {
+		id = e.ID // an entry for one kind of machine; its id has been read
+	} else if err := readID(n, m["id"], "channel of group "+group, &id); err != nil {
 		return c, err
 	}
 	c.ID = group + "." + id
@@ -216,6 +233,9 @@ func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
 	}
 	if c.StaleAfter, err = yamldoc.Span(e.StaleAfter, 1); err != nil {
 		return c, wrong("stale_after", "stale_after %v", err)
+	}
+	if c.FrozenAfter, err = yamldoc.Span(e.FrozenAfter, 0); err != nil {
+		return c, wrong("frozen_after", "frozen_after %v", err)
 	}
 	switch len(e.Range) {
 	case 0:
@@ -277,50 +297,4 @@ func readID(parent, n *yaml.Node, what string, id *string) error {
 	}
 	*id = n.Value
 	return nil
-}
-
-// MarshalJSON writes the dictionary for programs: {"groups":[{"id","name","channels":[...]}]}. What
-// does not apply is left out; times are in seconds.
-func (d *Dictionary) MarshalJSON() ([]byte, error) {
-	type channel struct {
-		ID          string             `json:"id"`
-		Name        string             `json:"name"`
-		Unit        string             `json:"unit"`
-		Type        ChannelType        `json:"type"`
-		RateHz      float64            `json:"rate_hz"`
-		Range       []float64          `json:"range,omitempty"`
-		Limits      map[string]float64 `json:"limits,omitempty"`
-		Hysteresis  float64            `json:"hysteresis"`
-		Persistence float64            `json:"persistence_s"`
-		StaleAfter  float64            `json:"stale_after_s"`
-	}
-	type group struct {
-		ID       string    `json:"id"`
-		Name     string    `json:"name"`
-		Channels []channel `json:"channels"`
-	}
-	var out struct {
-		Groups []group `json:"groups"`
-	}
-	for _, g := range d.Groups {
-		og := group{ID: g.ID, Name: g.Name, Channels: []channel{}}
-		for _, c := range g.Channels {
-			oc := channel{ID: c.ID, Name: c.Name, Unit: c.Unit, Type: c.Type, RateHz: c.RateHz, Hysteresis: c.Hysteresis,
-				Persistence: c.Persistence.Seconds(), StaleAfter: c.StaleAfter.Seconds()}
-			if !math.IsNaN(c.Min) {
-				oc.Range = []float64{c.Min, c.Max}
-			}
-			for i, v := range []float64{c.Limits.LowAlarm, c.Limits.LowWarn, c.Limits.HighWarn, c.Limits.HighAlarm} {
-				if !math.IsNaN(v) {
-					if oc.Limits == nil {
-						oc.Limits = map[string]float64{}
-					}
-					oc.Limits[limitNames[i]] = v
-				}
-			}
-			og.Channels = append(og.Channels, oc)
-		}
-		out.Groups = append(out.Groups, og)
-	}
-	return json.Marshal(out)
 }

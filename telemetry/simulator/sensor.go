@@ -79,7 +79,7 @@ var finer = map[string]float64{
 }
 
 func newSensors(k Kind) []sensor {
-	ranges := telemetry.DefaultDictionary()
+	ranges := telemetry.DefaultDictionary().For(string(k))
 	ids := telemetry.ChannelIDs()
 	all := make([]sensor, len(ids))
 	for i, id := range ids {
