@@ -23,14 +23,11 @@ func demoCommand() *cli.Command {
 			valueFlag("rate", "how often a packet is sent", &rateValue{time.Second, "1hz"}),
 			textFlag("source", "name of the machine", "tbm-1"),
 			textFlag("room", "room that the packets are for", "ops"),
-			choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
-			countFlag("seed", "seed of the simulation", 1, 1<<62),
 			countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
-			choiceFlag("format", "form of the packets on stdout", "text", "json"),
 			drainFlag(),
-		}, logFlags()...),
+		}, append(append(append(machineFlags(), formatFlags()...), outputFlags()...), logFlags()...)...),
 		Action: runDemo,
 	}
 }

@@ -38,6 +38,12 @@ var derivedFields = []struct {
 	{"derived.advance_per_ring", func(d *Derived) *float64 { return &d.AdvancePerRing }},
 }
 
+// NoDerived has no value in any channel.
+func NoDerived() Derived {
+	nan := math.NaN()
+	return Derived{nan, nan, nan, nan, nan, nan}
+}
+
 // DerivedIDs lists the derived channels, in a stable order.
 func DerivedIDs() []string {
 	ids := make([]string, len(derivedFields))
@@ -47,14 +53,24 @@ func DerivedIDs() []string {
 	return ids
 }
 
+// Set changes a derived channel; false if there is none of the id.
+func (d *Derived) Set(id string, v float64) bool {
+	for _, f := range derivedFields {
+		if f.id == id {
+			*f.field(d) = v
+			return true
+		}
+	}
+	return false
+}
+
 // leastPenetration is the mm/rev below which the indices say nothing: they grow beyond all bounds.
 const leastPenetration = 0.1
 
 // Derive computes what follows from one packet alone; utilisation and advance per ring are NaN, as
 // is what needs a geometry that is not known (zero).
 func (g Geometry) Derive(p *Packet) Derived {
-	nan := math.NaN()
-	d := Derived{nan, nan, nan, nan, nan, nan}
+	d := NoDerived()
 	c, t := p.Cutterhead, p.Thrust
 	if c == nil || t == nil || c.Speed <= 0 {
 		return d

@@ -33,6 +33,12 @@ type Limits struct {
 	LowAlarm, LowWarn, HighWarn, HighAlarm float64
 }
 
+// NoLimits has none.
+func NoLimits() Limits {
+	nan := math.NaN()
+	return Limits{nan, nan, nan, nan}
+}
+
 // Channel describes one channel.
 type Channel struct {
 	ID          string // "thrust.total": group and channel

@@ -210,7 +210,7 @@ func TestMatchChannels(t *testing.T) {
 		in   []string
 		want string
 	}{
-		{[]string{"thrust.total", "cutterhead.*"}, "cutterhead.speed cutterhead.torque cutterhead.motor_current cutterhead.motor_temperature cutterhead.penetration thrust.total"},
+		{[]string{"thrust.total", "cutterhead.*", "cutterhead.speed"}, "thrust.total cutterhead.speed cutterhead.torque cutterhead.motor_current cutterhead.motor_temperature cutterhead.penetration"},
 		{[]string{"derived.f*"}, "derived.fpi"},
 		{[]string{"*.torque"}, "cutterhead.torque screw.torque"},
 	} {

@@ -45,7 +45,7 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 			return nil, fmt.Errorf("alias: %w", err)
 		}
 		switch a {
-		case "join", "leave", "rooms", "dropped":
+		case "join", "leave", "rooms", "dropped", EventInject:
 			return nil, fmt.Errorf("alias: %q is another event of the relay", a)
 		}
 		if !slices.Contains(r.names, a) {
@@ -58,6 +58,7 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	ns.On("join", r.join)
 	ns.On("leave", r.leave)
 	ns.On("rooms", r.rooms)
+	ns.On(EventInject, r.inject, Concurrent())
 	return r, nil
 }
 
