@@ -51,7 +51,7 @@ func simulate(c *cli.Context) error {
 	e := transport.Envelope{Source: c.String("source"), Boot: fmt.Sprintf("simulated-%d", countOf(c, "seed")), Room: c.String("room")}
 	watched := newWatches(telemetry.DefaultDictionary())
 	var packet telemetry.Packet
-	for n := 0; err == nil && c.Context.Err() == nil; n++ {
+	for n := 0; err == nil && c.Err() == nil; n++ {
 		at := start.Add(time.Duration(n) * period)
 		if !at.Before(end) {
 			break

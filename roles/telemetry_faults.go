@@ -113,15 +113,17 @@ func sendInject(c *cli.Context, log *logrus.Logger, m *faultMessage) error {
 		return err
 	}
 	runCtx, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- client.Run(runCtx) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = client.Run(runCtx) // nil: it has ComeBack, and ends by its context
+	}()
 	defer func() { stop(); <-done }()
 	select {
 	case <-connected:
 	case <-ctx.Done():
 		stop()
 		<-done
-		done <- nil
 		return errors.Join(last, context.Cause(ctx))
 	}
 	arg, err := json.Marshal(m)

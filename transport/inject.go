@@ -10,7 +10,7 @@ import (
 // source's own answer.
 const EventInject = "inject"
 
-// CodeNoSource: nobody has joined the source's room, or it does not answer.
+// CodeNoSource is the answer when nobody has joined the source's room, or it does not answer.
 const CodeNoSource = "no_source"
 
 // injectTimeout bounds the wait for the source's answer.

@@ -100,7 +100,7 @@ func (p *Picture) Write(w io.Writer, format string) error {
 	}
 	dc := draw.New(canvas)
 	dc.SetColor(color.White)
-	dc.Fill(dc.Rectangle.Path())
+	dc.Fill(dc.Path())
 	tiles := draw.Tiles{Rows: len(rows), Cols: 1, PadTop: 8, PadBottom: 6, PadLeft: 8, PadRight: 16, PadY: 8}
 	for i, canvases := range plot.Align(rows, tiles, dc) {
 		rows[i][0].Draw(canvases[0])
@@ -194,7 +194,7 @@ func (p *Picture) shade(pl *plot.Plot, low, high float64) error {
 		if err != nil {
 			return err
 		}
-		area.Color, area.LineStyle.Width = idleColor, 0
+		area.Color, area.Width = idleColor, 0
 		pl.Add(area)
 	}
 	return nil

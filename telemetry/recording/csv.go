@@ -54,7 +54,8 @@ func (c *CSV) line(row []string) []byte {
 
 // Row is the record's line; it is valid until the next.
 func (c *CSV) Row(r *Record) []byte {
-	row := append(c.row[:0], r.Received.UTC().Format(csvTime), r.Event, "", "", "", "", "", "", "", "", "", "")
+	row := append(c.row[:0], make([]string, len(csvHead))...) //nolint:gocritic // c.row is set below, its memory is used again
+	row[0], row[1] = r.Received.UTC().Format(csvTime), r.Event
 	if r.Offset > 0 {
 		row[2] = strconv.FormatUint(r.Offset, 10)
 	}

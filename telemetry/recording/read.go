@@ -68,7 +68,7 @@ func (r *Reader) Next() (*Record, error) {
 	if r.table != nil {
 		row, err := r.table.Read()
 		r.n++
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		var rec *Record

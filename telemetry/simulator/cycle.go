@@ -28,7 +28,6 @@ type cycle struct {
 	gap    float64 // mm between head and face
 	ring   int
 	built  float64 // s that the ring takes in all
-	serve  bool    // the stop is a service after a ring
 	rings  int     // built since the start
 }
 

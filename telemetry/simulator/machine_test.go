@@ -19,13 +19,13 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// run takes n readings, one each period, and returns them as they travel.
-func run(t testing.TB, o Options, n int, period time.Duration) (asJSON, asProto []byte) {
+// run takes n readings, one each second, and returns them as they travel.
+func run(t testing.TB, o Options, n int) (asJSON, asProto []byte) {
 	t.Helper()
 	m := newMachine(t, o)
 	var p telemetry.Packet
 	for i := range n {
-		m.Next(start.Add(time.Duration(i)*period), &p)
+		m.Next(start.Add(time.Duration(i)*time.Second), &p)
 		b, err := json.Marshal(&p)
 		if err != nil {
 			t.Fatal(err)
@@ -41,12 +41,12 @@ func run(t testing.TB, o Options, n int, period time.Duration) (asJSON, asProto 
 func TestSameSeedSameBytes(t *testing.T) {
 	for _, k := range Kinds {
 		t.Run(string(k), func(t *testing.T) {
-			a, ap := run(t, Options{Machine: k, Seed: 3}, 3000, time.Second)
-			b, bp := run(t, Options{Machine: k, Seed: 3}, 3000, time.Second)
+			a, ap := run(t, Options{Machine: k, Seed: 3}, 3000)
+			b, bp := run(t, Options{Machine: k, Seed: 3}, 3000)
 			if !bytes.Equal(a, b) || !bytes.Equal(ap, bp) {
 				t.Error("two runs with the same seed differ")
 			}
-			c, _ := run(t, Options{Machine: k, Seed: 4}, 3000, time.Second)
+			c, _ := run(t, Options{Machine: k, Seed: 4}, 3000)
 			if bytes.Equal(a, c) {
 				t.Error("two seeds give the same run")
 			}
@@ -62,7 +62,7 @@ func TestGoldenRuns(t *testing.T) {
 	}
 	for _, k := range Kinds {
 		t.Run(string(k), func(t *testing.T) {
-			asJSON, asProto := run(t, Options{Machine: k, Seed: 42}, 7200, time.Second)
+			asJSON, asProto := run(t, Options{Machine: k, Seed: 42}, 7200)
 			lines := bytes.SplitAfter(asJSON, []byte("\n"))
 			var got bytes.Buffer
 			for _, i := range []int{0, 900, 7199} {
