@@ -1,0 +1,408 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"tbmsock/transport"
+)
+
+// attempt is the block that the writer is publishing.
+type attempt struct {
+	block   *block
+	data    []byte
+	waiting []*waiting // one for each of the block's entries
+	unknown bool       // an answer was missing: it may be in the stream, or come to be
+	stored  bool       // it is in the stream
+}
+
+// broken remembers that an entry was refused, so that those behind it do not overtake it.
+type broken struct {
+	seq   uint64
+	until time.Time
+	err   error
+}
+
+// brokenFor is how long the entries behind a refused one are refused too: time enough to resend it, and
+// little for those who never will.
+const brokenFor = 2 * time.Second
+
+// blockOverhead is what a message needs beside the entries, at most.
+const blockOverhead = 4 << 10
+
+// Append is that of [transport.Journal].
+func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done func(offset uint64, duplicate bool, err error)) {
+	if j.opts.readOnly {
+		done(0, false, fmt.Errorf("%w: it has been opened to be read", transport.ErrJournalUnavailable))
+		return
+	}
+	if e.Seq != 0 && (e.Source == "" || e.Boot == "") {
+		e.Seq = 0 // no name to know it by
+	}
+	size := 64 + len(e.Source) + len(e.Boot) + len(e.Room) + len(e.Namespace) + len(e.Sid) + len(e.Value.JSON)
+	for _, a := range e.Value.Attachments {
+		size += len(a) + 8
+	}
+	w := &waiting{entry: e, data: appendEntry(make([]byte, 0, size), &e), done: done}
+	if limit := j.store.maxPayload(); limit > 0 && int64(len(w.data)) > limit-blockOverhead {
+		done(0, false, fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead))
+		return
+	}
+	if e.Seq != 0 {
+		w.key = keyOf(e.Source, e.Boot)
+	}
+	if err := j.queue.put(ctx, w); err != nil {
+		done(0, false, err)
+	}
+}
+
+// write is the one goroutine that writes the journal.
+func (j *Journal) write(ctx context.Context) {
+	defer j.writer.Done()
+	poll := time.NewTicker(time.Second)
+	defer poll.Stop()
+	gap := time.NewTimer(0)
+	defer gap.Stop()
+	var last time.Time
+	var health error // as told last
+	stopping := false
+	for {
+		select {
+		case <-j.queue.filled:
+		case <-j.kick:
+			j.readOn(ctx)
+			continue
+		case <-poll.C:
+			// A block may have been missed without a word when a server went down.
+			if j.store.embedded == nil {
+				j.readOn(ctx)
+			}
+			continue
+		case <-j.stop:
+			stopping = true
+		}
+		if wait := blockGap - time.Since(last); wait > 0 && !stopping && !j.queue.full() {
+			gap.Reset(wait)
+			select {
+			case <-gap.C:
+			case <-j.stop:
+				stopping = true
+			}
+		}
+		last = time.Now()
+		batch := j.queue.take(maxBlockEntries, j.blockBytes())
+		if len(batch) > 0 {
+			err := j.writeBatch(ctx, batch)
+			if err != nil && ctx.Err() != nil {
+				err = fmt.Errorf("%w: it ended before this was written", transport.ErrJournalClosed)
+			}
+			fatal := err != nil && !errors.Is(err, transport.ErrJournalTooLarge)
+			if fatal {
+				j.refuse(err)
+			}
+			if !errors.Is(err, transport.ErrJournalClosed) && fatal != (health != nil) {
+				if !fatal {
+					err = nil
+				}
+				j.opts.OnHealth(err)
+				health = err
+			}
+		}
+		j.mu.Lock()
+		due := j.unsaved.blocks >= saveBlocks || j.unsaved.bytes >= min(saveBytes, j.opts.RetainBytes/4)
+		done := stopping && len(batch) == 0
+		due = due || done && j.unsaved.blocks > 0
+		j.mu.Unlock()
+		if due {
+			j.save(ctx)
+		}
+		if done {
+			return
+		}
+		if stopping {
+			// The queue is closed: what is in it is the last.
+			select {
+			case j.queue.filled <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// blockBytes is how much goes into one block.
+func (j *Journal) blockBytes() int {
+	if limit := int(j.store.maxPayload()); limit > 0 {
+		return min(maxBlockBytes, limit-blockOverhead)
+	}
+	return maxBlockBytes
+}
+
+// readOn reads what others have written, where it has not come by itself.
+func (j *Journal) readOn(ctx context.Context) {
+	if err := j.catchUp(ctx, 0); err != nil && ctx.Err() == nil {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// refuse answers all that waits with the error.
+func (j *Journal) refuse(err error) {
+	for _, w := range j.queue.takeAll() {
+		j.refuseOne(w, err)
+	}
+}
+
+func (j *Journal) refuseOne(w *waiting, err error) {
+	if w.entry.Seq != 0 {
+		j.mu.Lock()
+		b, ok := j.broken[w.key]
+		if !ok || w.entry.Seq < b.seq || time.Now().After(b.until) {
+			b.seq = w.entry.Seq
+		}
+		b.until, b.err = time.Now().Add(brokenFor), err
+		j.broken[w.key] = b
+		j.mu.Unlock()
+	}
+	w.done(0, false, err)
+}
+
+// writeBatch writes the entries, or says why not; each has its answer afterwards.
+func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
+	deadline := batch[0].since.Add(j.opts.AppendTimeout)
+	backoff := 20 * time.Millisecond
+	for {
+		p := j.prepare(batch)
+		if p == nil {
+			return nil // nothing was new
+		}
+		batch = p.waiting
+		err := j.publish(ctx, p)
+		if err == nil {
+			j.answer(p)
+			return nil
+		}
+		if errors.Is(err, transport.ErrJournalFull) || errors.Is(err, transport.ErrJournalTooLarge) || ctx.Err() != nil || time.Now().After(deadline) {
+			j.mu.Lock()
+			stored := p.stored
+			j.pending = nil
+			j.mu.Unlock()
+			if stored {
+				j.answer(p)
+				return nil
+			}
+			for _, w := range batch {
+				j.refuseOne(w, err)
+			}
+			return err
+		}
+		if errors.Is(err, errAgain) {
+			continue
+		}
+		select {
+		case <-time.After(backoff):
+		case <-ctx.Done():
+		}
+		backoff = min(2*backoff, 200*time.Millisecond)
+	}
+}
+
+// prepare makes the next attempt from those entries that are new, and answers the others. It returns nil if
+// none is new. An attempt that may have been stored is kept as it is, as long as it can still be.
+func (j *Journal) prepare(batch []*waiting) *attempt {
+	type answer struct {
+		w         *waiting
+		offset    uint64
+		duplicate bool
+		err       error
+	}
+	var answers []answer
+	var twins map[*waiting]*waiting // repeats within the batch
+	j.mu.Lock()
+	if p := j.pending; p != nil && (p.stored || p.unknown && j.table.applied+1 == p.block.seq) {
+		j.mu.Unlock()
+		return p
+	}
+	now := time.Now()
+	fresh := batch[:0:0]
+	var seen map[place]*waiting
+	if len(batch) > 1 {
+		seen = make(map[place]*waiting, len(batch))
+	}
+	for _, w := range batch {
+		if w.entry.Seq == 0 {
+			fresh = append(fresh, w)
+			continue
+		}
+		has, offset, err := j.table.lookup(w.key, w.entry.Seq)
+		if b, ok := j.broken[w.key]; ok && !has && err == nil {
+			switch {
+			case w.entry.Seq <= b.seq || now.After(b.until):
+				delete(j.broken, w.key)
+			default:
+				err = fmt.Errorf("seq %d was refused, and this one waits until it has been sent again: %w", b.seq, b.err)
+			}
+		}
+		if has || err != nil {
+			answers = append(answers, answer{w, offset, has, err})
+			continue
+		}
+		if seen != nil {
+			p := place{w.key, w.entry.Seq}
+			if twin := seen[p]; twin != nil {
+				if twins == nil {
+					twins = map[*waiting]*waiting{}
+				}
+				twins[w] = twin
+				continue
+			}
+			seen[p] = w
+		}
+		fresh = append(fresh, w)
+	}
+	var next *attempt
+	if len(fresh) > 0 {
+		next = j.attempt(fresh, now)
+	}
+	j.pending = next
+	j.mu.Unlock()
+	for _, a := range answers {
+		a.w.done(a.offset, a.duplicate, a.err)
+	}
+	for w, twin := range twins {
+		// It gets the same answer, as a repeat.
+		first := twin.done
+		second := w.done
+		twin.done = func(offset uint64, duplicate bool, err error) {
+			first(offset, duplicate, err)
+			second(offset, duplicate || err == nil, err)
+		}
+	}
+	return next
+}
+
+// attempt makes a block. j.mu is held.
+func (j *Journal) attempt(batch []*waiting, now time.Time) *attempt {
+	j.ids++
+	b := &block{
+		base:    j.table.next,
+		count:   uint64(len(batch)),
+		stored:  time.Unix(0, max(now.UnixNano(), j.table.stored)).UTC(),
+		node:    j.opts.Node,
+		id:      j.ids,
+		seq:     j.table.applied + 1,
+		entries: make([]transport.JournalEntry, len(batch)),
+	}
+	size := blockOverhead
+	for _, w := range batch {
+		size += len(w.data) + 8
+	}
+	data := b.appendHead(make([]byte, 0, size))
+	for i, w := range batch {
+		data = protowire.AppendTag(data, blockFieldEntry, protowire.BytesType)
+		data = protowire.AppendBytes(data, w.data)
+		e := w.entry
+		e.Offset, e.Stored, e.Node = b.base+uint64(i), b.stored, b.node
+		b.entries[i] = e
+	}
+	b.size = len(data)
+	return &attempt{block: b, data: data, waiting: batch}
+}
+
+// errAgain: others were faster; what they wrote has been read.
+var errAgain = errors.New("journal: other blocks came in between")
+
+// publish tries to get the attempt into the stream.
+func (j *Journal) publish(ctx context.Context, p *attempt) error {
+	j.mu.Lock()
+	stored := p.stored
+	j.mu.Unlock()
+	if stored {
+		return nil // it has come by the stream meanwhile
+	}
+	if j.store.embedded != nil {
+		if err := j.store.embedded.room(int64(len(p.data))); err != nil {
+			return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
+		}
+	}
+	seq, err := j.store.publish(ctx, p.data, p.block.seq-1)
+	if err == nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		switch {
+		case p.stored:
+		case seq == p.block.seq && j.table.applied == seq-1:
+			p.stored = true
+			j.apply(p.block)
+		default:
+			return fmt.Errorf("%w: message %d was acknowledged as %d", transport.ErrJournalUnavailable, p.block.seq, seq)
+		}
+		return nil
+	}
+	var other *sequenceError
+	if errors.As(err, &other) {
+		err = j.catchUp(ctx, other.last)
+		if err == nil {
+			err = errAgain
+		}
+		if errors.Is(err, errBackwards) || other.last+1 < p.block.seq {
+			j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d; it is read again", j.store.place(), other.last))
+			if err = j.load(ctx); err == nil {
+				err = errAgain
+			}
+		}
+	} else if errors.Is(err, errUnknown) {
+		p.unknown = true
+	}
+	if j.store.embedded != nil && errors.Is(err, transport.ErrJournalUnavailable) && ctx.Err() == nil {
+		// Nobody else is in the way here: it has met an error on the disk.
+		if again := j.revive(ctx); again != nil {
+			err = again
+		} else {
+			err = errAgain
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if p.stored {
+		return nil // it was among what was read
+	}
+	return err
+}
+
+// revive starts the embedded server again, which brings it back to what is on the disk.
+func (j *Journal) revive(ctx context.Context) error {
+	if err := j.store.embedded.room(0); err != nil {
+		return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
+	}
+	j.opts.OnWarning("the embedded NATS server has stopped writing; it is started again")
+	if err := j.store.restart(ctx); err != nil {
+		return err
+	}
+	_, last, _, err := j.store.extent(ctx)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	applied := j.table.applied
+	j.mu.Unlock()
+	if last < applied {
+		return j.load(ctx)
+	}
+	return j.catchUp(ctx, last)
+}
+
+// answer tells those whose entries are stored.
+func (j *Journal) answer(p *attempt) {
+	j.mu.Lock()
+	j.pending = nil
+	j.mu.Unlock()
+	for i, w := range p.waiting {
+		w.done(p.block.base+uint64(i), false, nil)
+	}
+}
