@@ -65,9 +65,8 @@ func (j *Journal) write(ctx context.Context) {
 	defer j.writer.Done()
 	poll := time.NewTicker(time.Second)
 	defer poll.Stop()
-	gap := time.NewTimer(0)
-	defer gap.Stop()
-	var last time.Time
+	pace := newPace()
+	defer pace.timer.Stop()
 	var health error // as told last
 	stopping := false
 	for {
@@ -85,15 +84,13 @@ func (j *Journal) write(ctx context.Context) {
 		case <-j.stop:
 			stopping = true
 		}
-		if wait := blockGap - time.Since(last); wait > 0 && !stopping && !j.queue.full() {
-			gap.Reset(wait)
+		if wait := pace.wait(); wait != nil && !stopping && !j.queue.full() {
 			select {
-			case <-gap.C:
+			case <-wait:
 			case <-j.stop:
 				stopping = true
 			}
 		}
-		last = time.Now()
 		batch := j.queue.take(maxBlockEntries, j.blockBytes())
 		if len(batch) > 0 {
 			err := j.writeBatch(ctx, batch)
@@ -131,6 +128,32 @@ func (j *Journal) write(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// pace lets blocksPerSecond through, and some at once after a pause.
+type pace struct {
+	left  float64 // blocks
+	at    time.Time
+	timer *time.Timer
+}
+
+func newPace() *pace {
+	t := time.NewTimer(0)
+	t.Stop()
+	return &pace{left: blocksAtOnce, at: time.Now(), timer: t}
+}
+
+// wait counts a block; the channel, if not nil, tells when it may go.
+func (p *pace) wait() <-chan time.Time {
+	now := time.Now()
+	p.left = min(p.left+now.Sub(p.at).Seconds()*blocksPerSecond, blocksAtOnce) - 1
+	p.left = max(p.left, -3) // a full queue is let through at once, and is not to be paid for later
+	p.at = now
+	if p.left >= 0 {
+		return nil
+	}
+	p.timer.Reset(time.Duration(-p.left / blocksPerSecond * float64(time.Second)))
+	return p.timer.C
 }
 
 // blockBytes is how much goes into one block.

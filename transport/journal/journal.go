@@ -50,6 +50,7 @@ type extentOf struct {
 const (
 	saveBlocks = 4096
 	saveBytes  = 16 << 20
+	warmBlocks = 256
 )
 
 // Open opens the journal, and makes it if there is none. A directory is this process's own until Close.
@@ -190,8 +191,8 @@ func (j *Journal) warm(ctx context.Context, first uint64) error {
 	applied := j.table.applied
 	j.mu.Unlock()
 	from := max(first, 1)
-	if applied >= fetchMessages {
-		from = max(from, applied-fetchMessages+1)
+	if applied >= warmBlocks {
+		from = max(from, applied-warmBlocks+1)
 	}
 	for from <= applied {
 		messages, err := j.store.fetch(ctx, from, fetchMessages, fetchBytes)

@@ -48,9 +48,10 @@ type Options struct {
 const (
 	maxBlockBytes   = 256 << 10 // a larger entry has a block of its own
 	maxBlockEntries = 4096
-	// blockGap is the least time between the starts of two blocks: below 2,000 entries a second nobody
-	// waits, above it they share blocks.
-	blockGap = 500 * time.Microsecond
+	// So many blocks are written a second at most, in the long run. Nobody waits below that rate of
+	// entries; above it they share blocks, and wait a millisecond.
+	blocksPerSecond = 3000
+	blocksAtOnce    = 100
 )
 
 func (o Options) withDefaults() (Options, error) {
