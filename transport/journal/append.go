@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -338,64 +339,98 @@ func (j *Journal) attempt(batch []*waiting, now time.Time) *attempt {
 }
 
 // errAgain: others were faster; what they wrote has been read.
-var errAgain = errors.New("journal: other blocks came in between")
+var errAgain = fmt.Errorf("%w: other nodes were faster each time", transport.ErrJournalUnavailable)
 
 // publish tries to get the attempt into the stream.
 func (j *Journal) publish(ctx context.Context, p *attempt) error {
+	err := j.tryPublish(ctx, p)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if p.stored {
+		return nil // by this, or found among what was read
+	}
+	return err
+}
+
+func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
+	m := j.store.embedded
+	if m != nil {
+		if err := m.room(int64(len(p.data))); err != nil {
+			return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
+		}
+		if m.broken {
+			if err := j.revive(ctx); err != nil {
+				return err
+			}
+		}
+	}
 	j.mu.Lock()
 	stored := p.stored
 	j.mu.Unlock()
 	if stored {
-		return nil // it has come by the stream meanwhile
-	}
-	if j.store.embedded != nil {
-		if err := j.store.embedded.room(int64(len(p.data))); err != nil {
-			return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
-		}
-	}
-	seq, err := j.store.publish(ctx, p.data, p.block.seq-1)
-	if err == nil {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		switch {
-		case p.stored:
-		case seq == p.block.seq && j.table.applied == seq-1:
-			p.stored = true
-			j.apply(p.block)
-		default:
-			return fmt.Errorf("%w: message %d was acknowledged as %d", transport.ErrJournalUnavailable, p.block.seq, seq)
-		}
 		return nil
 	}
+	seq, err := j.store.publish(ctx, p.data, p.block.seq-1)
 	var other *sequenceError
-	if errors.As(err, &other) {
-		err = j.catchUp(ctx, other.last)
-		if err == nil {
-			err = errAgain
+	switch {
+	case err == nil:
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if p.stored {
+			return nil
 		}
-		if errors.Is(err, errBackwards) || other.last+1 < p.block.seq {
-			j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d; it is read again", j.store.place(), other.last))
-			if err = j.load(ctx); err == nil {
-				err = errAgain
-			}
+		if seq != p.block.seq || j.table.applied != seq-1 {
+			return fmt.Errorf("%w: message %d was acknowledged as %d", transport.ErrJournalUnavailable, p.block.seq, seq)
 		}
-	} else if errors.Is(err, errUnknown) {
+		p.stored = true
+		j.apply(p.block)
+		return nil
+	case errors.As(err, &other):
+		return j.overtaken(ctx, p)
+	case errors.Is(err, errUnknown):
 		p.unknown = true
 	}
-	if j.store.embedded != nil && errors.Is(err, transport.ErrJournalUnavailable) && ctx.Err() == nil {
-		// Nobody else is in the way here: it has met an error on the disk.
-		if again := j.revive(ctx); again != nil {
-			err = again
-		} else {
-			err = errAgain
+	if m != nil && errors.Is(err, transport.ErrJournalUnavailable) && ctx.Err() == nil {
+		// Nobody is in the way here: it has met an error on the disk, and does not write again
+		// before it has been started again.
+		m.broken = true
+		if reason := m.log.latest(""); strings.Contains(reason, "no space left") {
+			err = fmt.Errorf("%w: disk full: %s", transport.ErrJournalFull, reason)
+		} else if reason != "" {
+			err = fmt.Errorf("%w: %s", err, reason)
 		}
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if p.stored {
-		return nil // it was among what was read
-	}
 	return err
+}
+
+// overtaken reads what others have written.
+func (j *Journal) overtaken(ctx context.Context, p *attempt) error {
+	if err := j.catchUp(ctx, 0); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	applied := j.table.applied
+	j.mu.Unlock()
+	if applied >= p.block.seq {
+		return errAgain
+	}
+	// Nothing new. Either it is on its way through the cluster, or the stream has less than was seen of it.
+	_, last, _, err := j.store.extent(ctx)
+	switch {
+	case err != nil:
+		return err
+	case last < applied:
+		j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d from %d; it is read again", j.store.place(), last, applied))
+		if err := j.load(ctx); err != nil {
+			return err
+		}
+	default:
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return errAgain
 }
 
 // revive starts the embedded server again, which brings it back to what is on the disk.
@@ -404,9 +439,11 @@ func (j *Journal) revive(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
 	}
 	j.opts.OnWarning("the embedded NATS server has stopped writing; it is started again")
+	j.store.embedded.log.forget()
 	if err := j.store.restart(ctx); err != nil {
 		return err
 	}
+	j.store.embedded.broken = false
 	_, last, _, err := j.store.extent(ctx)
 	if err != nil {
 		return err

@@ -27,11 +27,13 @@ type embedded struct {
 	lock *os.File // nil for memory
 
 	server *server.Server
+	log    *serverLog
+	broken bool // has to be started again; the writer's
 }
 
 // newEmbedded prepares the directory and takes its lock; start starts the server.
 func newEmbedded(opts Options) (*embedded, error) {
-	m := &embedded{opts: opts, dir: opts.Dir}
+	m := &embedded{opts: opts, dir: opts.Dir, log: &serverLog{warn: opts.OnWarning}}
 	if opts.Memory {
 		// The server wants a directory even for what it never writes.
 		dir, err := os.MkdirTemp("", "tbmsock-journal-")
@@ -138,8 +140,7 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	warn := &serverLog{warn: m.opts.OnWarning}
-	s.SetLoggerV2(warn, false, false, false)
+	s.SetLoggerV2(m.log, false, false, false)
 	s.Start()
 	m.server = s
 	fail := func(err error) (*nats.Conn, error) {
@@ -150,7 +151,7 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 		return fail(fmt.Errorf("embedded NATS server: not ready within %v", startTimeout))
 	}
 	if !s.JetStreamEnabled() {
-		return fail(fmt.Errorf("embedded NATS server: %s", warn.latest("JetStream is disabled")))
+		return fail(fmt.Errorf("embedded NATS server: %s", m.log.latest("JetStream is disabled")))
 	}
 	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
 	if err != nil {

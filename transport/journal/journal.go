@@ -277,6 +277,9 @@ func (j *Journal) takeLocked(m *message) error {
 
 // apply takes in a block that is in the stream. j.mu is held.
 func (j *Journal) apply(b *block) {
+	if b.base < j.table.next && j.table.applied+1 == b.seq && len(j.cache) > 0 {
+		j.opts.OnWarning(fmt.Sprintf("block %d begins at offset %d, which was given before: somebody else writes to stream %s", b.seq, b.base, j.opts.Stream))
+	}
 	j.table.apply(b)
 	j.unsaved.blocks++
 	j.unsaved.bytes += int64(b.size)
@@ -322,7 +325,7 @@ func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 				return err
 			}
 			if last < upTo {
-				return fmt.Errorf("%w: the stream ends at message %d, and %d was there", errBackwards, last, upTo)
+				return fmt.Errorf("%w: the stream ends at message %d, and %d was there", transport.ErrJournalUnavailable, last, upTo)
 			}
 			if first > from {
 				j.skip(first - 1)
@@ -346,9 +349,6 @@ func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 		}
 	}
 }
-
-// errBackwards: the stream has less than was seen of it before.
-var errBackwards = errors.New("the journal has gone back")
 
 // skip leaves out blocks that have been given up before they were read.
 func (j *Journal) skip(seq uint64) {

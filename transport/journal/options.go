@@ -25,7 +25,8 @@ type Options struct {
 	// for Dir only: outside servers have their own setting.
 	SyncInterval time.Duration
 	// Reserve is how much of the disk is left free: below it entries are refused with
-	// [transport.ErrJournalFull]; 64 MiB. For Dir only.
+	// [transport.ErrJournalFull]; 64 MiB. For Dir only. Where it is negative by more than the
+	// disk holds, nobody looks, and a full disk is met when it is.
 	Reserve int64
 
 	Stream   string // name of the stream; "TBM"

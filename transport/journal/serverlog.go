@@ -35,6 +35,13 @@ func (l *serverLog) latest(what string) string {
 	return l.last
 }
 
+// forget lets latest begin anew.
+func (l *serverLog) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = ""
+}
+
 func (l *serverLog) Warnf(format string, v ...any)  { l.tell(format, v...) }
 func (l *serverLog) Errorf(format string, v ...any) { l.tell(format, v...) }
 
