@@ -415,12 +415,12 @@ func (j *Journal) overtaken(ctx context.Context, p *attempt) error {
 		return errAgain
 	}
 	// Nothing new. Either it is on its way through the cluster, or the stream has less than was seen of it.
-	_, last, _, err := j.store.extent(ctx)
+	x, err := j.store.extent(ctx)
 	switch {
 	case err != nil:
 		return err
-	case last < applied:
-		j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d from %d; it is read again", j.store.place(), last, applied))
+	case x.last < applied:
+		j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d from %d; it is read again", j.store.place(), x.last, applied))
 		if err := j.load(ctx); err != nil {
 			return err
 		}
@@ -444,17 +444,17 @@ func (j *Journal) revive(ctx context.Context) error {
 		return err
 	}
 	j.store.embedded.broken = false
-	_, last, _, err := j.store.extent(ctx)
+	x, err := j.store.extent(ctx)
 	if err != nil {
 		return err
 	}
 	j.mu.Lock()
-	applied := j.table.applied
+	applied, missing := j.table.applied, j.table.missing
 	j.mu.Unlock()
-	if last < applied {
+	if x.last < applied || x.missing > missing {
 		return j.load(ctx)
 	}
-	return j.catchUp(ctx, last)
+	return j.catchUp(ctx, x.last)
 }
 
 // answer tells those whose entries are stored.

@@ -134,7 +134,7 @@ func (j *Journal) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first, last, _, err := j.store.extent(ctx)
+	x, err := j.store.extent(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,15 +146,16 @@ func (j *Journal) load(ctx context.Context) error {
 			t, rebuilt = newTable(), true
 		}
 	}
-	if t.applied > last {
-		// The disk has lost blocks that were acknowledged before their fsync. What the table
-		// says of them is no longer so, but for their offsets: nobody gets those again.
-		j.opts.OnWarning(fmt.Sprintf("the journal ends at block %d, but %d had been written: the latest were lost with the power", last, t.applied))
+	if t.applied > x.last || x.missing > t.missing {
+		// The disk has lost blocks that were written, and with fsync at intervals acknowledged too. What the
+		// table says of them is no longer so, but for their offsets: nobody gets those again.
+		j.opts.OnWarning(fmt.Sprintf("the journal has lost %d blocks that it had written, as happens when the power fails before an fsync; it is read as a whole", x.missing+max(t.applied, x.last)-x.last))
 		lost := newTable()
 		lost.next, lost.stored = t.next, t.stored
 		t, rebuilt = lost, true
 	}
-	if from := max(first, 1) - 1; t.applied < from {
+	t.missing = x.missing
+	if from := max(x.first, 1) - 1; t.applied < from {
 		// Blocks were given up that this table has not seen. The next one says which offset
 		// it begins with; if there is none, more than they can have held is left out.
 		t.next += (from - t.applied) * maxBlockEntries
@@ -169,10 +170,10 @@ func (j *Journal) load(ctx context.Context) error {
 	}
 	j.table, j.cache, j.cached, j.unsaved = t, nil, 0, extentOf{}
 	j.mu.Unlock()
-	if err := j.warm(ctx, first); err != nil {
+	if err := j.warm(ctx, x.first); err != nil {
 		return err
 	}
-	if err := j.catchUp(ctx, last); err != nil {
+	if err := j.catchUp(ctx, x.last); err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -301,8 +302,8 @@ func (j *Journal) keep(b *block) {
 	j.cache = j.cache[drop:]
 }
 
-// catchUp reads blocks until it has seen the message with sequence number upTo, or, with upTo 0, until
-// there are none.
+// catchUp reads blocks up to the message with sequence number upTo, which has been given, or, with upTo 0, until there
+// are none.
 func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 	for {
 		j.mu.Lock()
@@ -319,16 +320,17 @@ func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 			if upTo == 0 {
 				return nil
 			}
-			// This server has not got it yet, or it has been given up.
-			first, last, _, err := j.store.extent(ctx)
+			// This server has not got it yet, or it is not there any more.
+			there, err := j.store.after(ctx, from)
 			if err != nil {
 				return err
 			}
-			if last < upTo {
-				return fmt.Errorf("%w: the stream ends at message %d, and %d was there", transport.ErrJournalUnavailable, last, upTo)
+			if there == 0 {
+				j.skip(upTo)
+				return nil
 			}
-			if first > from {
-				j.skip(first - 1)
+			if there > from {
+				j.skip(there - 1)
 				continue
 			}
 			select {
@@ -350,7 +352,7 @@ func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 	}
 }
 
-// skip leaves out blocks that have been given up before they were read.
+// skip leaves out blocks that are not there any more.
 func (j *Journal) skip(seq uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -110,6 +110,22 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		switch {
 		case known:
 			return nil, nil
+		}
+		there, err := c.j.store.after(ctx, c.seq)
+		switch {
+		case err != nil:
+			return nil, err
+		case there == 0:
+			// Lost, up to what has been written since.
+			c.j.mu.Lock()
+			c.next = max(c.next, c.j.table.next)
+			if len(c.j.cache) > 0 {
+				c.next = min(c.next, c.j.cache[0].base)
+			}
+			c.j.mu.Unlock()
+			return nil, nil
+		case there > c.seq:
+			c.seq = there
 		case waited > fetchTimeout:
 			return nil, fmt.Errorf("%w: message %d cannot be read", transport.ErrJournalUnavailable, c.seq)
 		}
@@ -134,10 +150,11 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 // search returns the head of the first block in the stream for which found says true; that must be so of
 // all behind it too. It returns nil if there is none.
 func (j *Journal) search(ctx context.Context, found func(*block) bool) (*block, error) {
-	first, last, _, err := j.store.extent(ctx)
+	x, err := j.store.extent(ctx)
 	if err != nil {
 		return nil, err
 	}
+	first, last := x.first, x.last
 	var best *block
 	for first <= last {
 		middle := first + (last-first)/2
@@ -274,11 +291,11 @@ func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uin
 
 // bounds returns the offset of the oldest entry, and that of the next one; they are the same if there is none.
 func (j *Journal) bounds(ctx context.Context) (first, next uint64, err error) {
-	seq, _, _, err := j.store.extent(ctx)
+	x, err := j.store.extent(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	return j.boundsFrom(ctx, seq)
+	return j.boundsFrom(ctx, x.first)
 }
 
 func (j *Journal) boundsFrom(ctx context.Context, seq uint64) (first, next uint64, err error) {
@@ -307,15 +324,15 @@ func (j *Journal) boundsFrom(ctx context.Context, seq uint64) (first, next uint6
 
 // State is that of [transport.Journal].
 func (j *Journal) State(ctx context.Context) (transport.JournalState, error) {
-	seq, _, bytes, err := j.store.extent(ctx)
+	x, err := j.store.extent(ctx)
 	if err != nil {
 		return transport.JournalState{}, err
 	}
-	first, next, err := j.boundsFrom(ctx, seq)
+	first, next, err := j.boundsFrom(ctx, x.first)
 	if err != nil {
 		return transport.JournalState{}, err
 	}
-	s := transport.JournalState{First: first, Last: next - 1, Bytes: bytes}
+	s := transport.JournalState{First: first, Last: next - 1, Bytes: x.bytes}
 	if first == next {
 		s.First = 0
 	}

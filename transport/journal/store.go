@@ -435,24 +435,57 @@ func (s *store) get(ctx context.Context, seq uint64, messages, bytes int, bare b
 	}
 }
 
-// extent returns the sequence numbers of the first and the last message, and the bytes of all. Of an empty stream
-// first is last + 1.
-func (s *store) extent(ctx context.Context) (first, last, bytes uint64, err error) {
+// extent says what a stream holds: the numbers of its first and last message, how many between them are missing, and
+// the bytes of all. Of an empty stream first is last + 1.
+type extent struct{ first, last, missing, bytes uint64 }
+
+func (s *store) extent(ctx context.Context) (extent, error) {
 	_, js, err := s.conn()
 	if err != nil {
-		return 0, 0, 0, err
+		return extent{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	stream, err := js.Stream(ctx, s.opts.Stream) // with its state
 	if err != nil {
-		return 0, 0, 0, fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+		return extent{}, fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
 	st := stream.CachedInfo().State
 	if st.Msgs == 0 {
-		st.FirstSeq = st.LastSeq + 1
+		return extent{first: st.LastSeq + 1, last: st.LastSeq}, nil
 	}
-	return st.FirstSeq, st.LastSeq, st.Bytes, nil
+	return extent{st.FirstSeq, st.LastSeq, st.LastSeq + 1 - st.FirstSeq - st.Msgs, st.Bytes}, nil
+}
+
+// after returns the number of the first message at or behind seq, 0 if there is none. Unlike fetch it asks the server
+// that leads the stream.
+func (s *store) after(ctx context.Context, seq uint64) (uint64, error) {
+	nc, _, err := s.conn()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	request := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, seq, s.blockSubject())
+	m, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.opts.Stream, request)
+	var resp struct {
+		Message *struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err == nil {
+		err = json.Unmarshal(m.Data, &resp)
+	}
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: reading: %w", transport.ErrJournalUnavailable, err)
+	case resp.Error != nil && resp.Error.Code == 404:
+		return 0, nil
+	case resp.Error != nil || resp.Message == nil:
+		return 0, fmt.Errorf("%w: reading: %.200s", transport.ErrJournalUnavailable, m.Data)
+	}
+	return resp.Message.Seq, nil
 }
 
 // saveTable stores the table in place of the one before.

@@ -90,6 +90,7 @@ type table struct {
 	applied uint64 // sequence number in the stream
 	next    uint64 // offset of the next entry
 	stored  int64  // time of the latest block, Unix nanoseconds
+	missing uint64 // messages that the stream lacked when it was read
 	runs    map[key]*run
 
 	recent map[place]uint64 // offset of the latest entries
@@ -189,6 +190,7 @@ func (t *table) byAge() []key {
 //	  uint64 next = 3;         // offset of the next entry
 //	  sfixed64 stored = 4;     // of that block
 //	  repeated Run run = 5;
+//	  uint64 missing = 6;      // messages that the stream lacks between its first and its last
 //	}
 //	message Run {
 //	  bytes key = 1; uint64 vague = 2; uint64 last = 3;
@@ -202,6 +204,7 @@ const (
 	tableFieldNext
 	tableFieldStored
 	tableFieldRun
+	tableFieldMissing
 )
 
 const (
@@ -223,6 +226,7 @@ func (t *table) marshal() []byte {
 	dst = number(dst, tableFieldNext, t.next)
 	dst = protowire.AppendTag(dst, tableFieldStored, protowire.Fixed64Type)
 	dst = protowire.AppendFixed64(dst, uint64(t.stored))
+	dst = number(dst, tableFieldMissing, t.missing)
 	var buf, spans []byte
 	for _, k := range slices.Backward(t.byAge()) {
 		r := t.runs[k]
@@ -265,6 +269,8 @@ func parseTable(data []byte) (*table, error) {
 			t.next = u
 		case num == tableFieldStored && kind == protowire.Fixed64Type:
 			t.stored = int64(u)
+		case num == tableFieldMissing && kind == protowire.VarintType:
+			t.missing = u
 		case num == tableFieldRun && kind == protowire.BytesType:
 			return t.parseRun(v)
 		}
