@@ -1,11 +1,14 @@
 package journal
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,14 +29,29 @@ type embedded struct {
 	dir  string   // "" for memory
 	lock *os.File // nil for memory
 
-	server *server.Server
 	log    *serverLog
-	broken bool // has to be started again; the writer's
+	broken bool    // has to be started again; the writer's
+	window *window // nil for memory, or if it could not be opened
+	secret string  // of the user who may write
+
+	mu     sync.Mutex
+	server *server.Server // nil while it is down
+}
+
+// users are this process, with all rights, and those who come without a name, to read.
+func (m *embedded) users() []*server.User {
+	return []*server.User{
+		{Username: "owner", Password: m.secret},
+		{Username: "reader", Password: rand.Text(), Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}},
+	}
 }
 
 // newEmbedded prepares the directory and takes its lock; start starts the server.
 func newEmbedded(opts Options) (*embedded, error) {
-	m := &embedded{opts: opts, dir: opts.Dir, log: &serverLog{warn: opts.OnWarning}}
+	m := &embedded{opts: opts, dir: opts.Dir, log: &serverLog{warn: opts.OnWarning}, secret: rand.Text()}
 	if opts.Memory {
 		// The server wants a directory even for what it never writes.
 		dir, err := os.MkdirTemp("", "tbmsock-journal-")
@@ -101,7 +119,7 @@ func (m *embedded) checkWritable() error {
 			}
 			_ = f.Close()
 			return os.Remove(f.Name())
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && path != filepath.Join(m.dir, "lock"):
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
 			if errors.Is(err, os.ErrNotExist) {
 				return nil
@@ -128,6 +146,8 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 		// The limits are the streams', and the reserve.
 		JetStreamMaxStore:      1 << 50,
 		JetStreamMaxMemory:     64 << 20,
+		Users:                  m.users(),
+		NoAuthUser:             "reader",
 		SyncAlways:             m.opts.SyncInterval == 0,
 		SyncInterval:           m.opts.SyncInterval,
 		DisableJetStreamBanner: true,
@@ -142,7 +162,9 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 	}
 	s.SetLoggerV2(m.log, false, false, false)
 	s.Start()
+	m.mu.Lock()
 	m.server = s
+	m.mu.Unlock()
 	fail := func(err error) (*nats.Conn, error) {
 		m.stop()
 		return nil, err
@@ -153,7 +175,7 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 	if !s.JetStreamEnabled() {
 		return fail(fmt.Errorf("embedded NATS server: %s", m.log.latest("JetStream is disabled")))
 	}
-	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
+	nc, err := nats.Connect("", append(options, nats.InProcessServer(s), nats.UserInfo("owner", m.secret))...)
 	if err != nil {
 		return fail(fmt.Errorf("embedded NATS server: %w", err))
 	}
@@ -162,15 +184,42 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 
 // stop ends the server and waits for it.
 func (m *embedded) stop() {
-	if m.server != nil {
-		m.server.Shutdown()
-		m.server.WaitForShutdown()
-		m.server = nil
+	m.mu.Lock()
+	s := m.server
+	m.server = nil
+	m.mu.Unlock()
+	if s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
 	}
+}
+
+// openWindow lets others read. Without it the journal works as well.
+func (m *embedded) openWindow() {
+	if m.opts.Memory || m.opts.readOnly {
+		return
+	}
+	w, err := openWindow(m.dir, func() (net.Conn, error) {
+		m.mu.Lock()
+		s := m.server
+		m.mu.Unlock()
+		if s == nil {
+			return nil, errors.New("the embedded server is down")
+		}
+		return s.InProcessConn()
+	})
+	if err != nil {
+		m.opts.OnWarning("other processes cannot read the journal while this one runs: " + err.Error())
+		return
+	}
+	m.window = w
 }
 
 // close ends all, and gives the directory free.
 func (m *embedded) close() error {
+	if m.window != nil {
+		m.window.close()
+	}
 	m.stop()
 	if m.opts.Memory {
 		return os.RemoveAll(m.dir)

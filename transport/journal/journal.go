@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tbmsock/transport"
@@ -32,6 +33,8 @@ type Journal struct {
 	queue   queue
 	broken  map[key]broken
 	first   struct{ seq, offset uint64 } // of the oldest block, as seen last
+
+	unreadable atomic.Uint64 // messages that readers had to leave out
 
 	kick   chan struct{} // there may be something to read that live did not bring
 	stop   chan struct{} // closed when the writer is to write what waits, and end
@@ -127,6 +130,9 @@ func (j *Journal) Node() string { return j.opts.Node }
 
 // Place names where the journal is, for people.
 func (j *Journal) Place() string { return j.store.place() }
+
+// Unreadable is how many blocks those who read have had to leave out because they could not be read.
+func (j *Journal) Unreadable() uint64 { return j.unreadable.Load() }
 
 // load makes the table: from the one that is stored, and from the blocks since.
 func (j *Journal) load(ctx context.Context) error {

@@ -303,6 +303,65 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+func TestParseFsync(t *testing.T) {
+	for in, want := range map[string]time.Duration{"always": 0, "interval=1s": time.Second, "interval=250ms": 250 * time.Millisecond} {
+		if got, err := ParseFsync(in); err != nil || got != want {
+			t.Errorf("%q: %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "never", "interval", "interval=", "interval=0s", "interval=-1s", "interval=9h", "1s"} {
+		if got, err := ParseFsync(in); err == nil {
+			t.Errorf("%q: %v", in, got)
+		}
+	}
+}
+
+// Another process of the same user reads the journal of a running one, and cannot write it.
+func TestReadWhileAnotherWrites(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, Options{Dir: dir})
+	appendOK(t, j, series("tbm-1", "b", 1, 100)...)
+	r, err := OpenReader(within(t), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeJournal(t, r)
+	if got := readAll(t, r, 1, all); len(got) != 100 || got[99].Seq != 100 {
+		t.Errorf("%d entries", len(got))
+	}
+	if s, err := r.State(within(t)); err != nil || s.First != 1 || s.Last != 100 {
+		t.Errorf("state %+v, %v", s, err)
+	}
+	// What comes later comes here too.
+	errDone := errors.New("done")
+	go j.Append(context.Background(), entry("tbm-1", "b", 101), func(uint64, bool, error) {})
+	if err := r.Tail(within(t), 101, func(entries []transport.JournalEntry) error {
+		if entries[0].Offset != 101 || entries[0].Seq != 101 {
+			t.Errorf("%+v", entries[0])
+		}
+		return errDone
+	}); !errors.Is(err, errDone) {
+		t.Error(err)
+	}
+	if info, err := os.Stat(windowPath(dir)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v, %v", info.Mode(), err)
+	}
+	nc, _, err := r.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"TBM.block", "$JS.API.STREAM.DELETE.TBM", "$JS.API.STREAM.PURGE.TBM"} {
+		ctx, cancel := context.WithTimeout(within(t), 200*time.Millisecond)
+		if m, err := nc.RequestWithContext(ctx, subject, []byte("{}")); err == nil {
+			t.Errorf("a reader may publish to %s: %s", subject, m.Data)
+		}
+		cancel()
+	}
+	if got := readAll(t, j, 1, all); len(got) != 101 {
+		t.Errorf("%d entries", len(got))
+	}
+}
+
 func TestReaderChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := OpenReader(within(t), Options{Dir: filepath.Join(dir, "none")}); !errors.Is(err, ErrNoJournal) {

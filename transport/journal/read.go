@@ -139,6 +139,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 	c.read = c.read[1:]
 	b, err := parseBlock(m.data, true)
 	if err != nil {
+		c.j.unreadable.Add(1)
 		c.j.opts.OnWarning(fmt.Sprintf("message %d of stream %s is left out: %v", m.seq, c.j.opts.Stream, err))
 		c.seq++
 		return nil, nil

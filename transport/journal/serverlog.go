@@ -15,8 +15,8 @@ type serverLog struct {
 }
 
 func (l *serverLog) tell(format string, v ...any) {
-	if strings.HasPrefix(format, "Maximum payloads over") {
-		return // meant for clients on a network
+	if strings.HasPrefix(format, "Maximum payloads over") || strings.HasPrefix(format, "Plaintext passwords") {
+		return // meant for a server on a network, with a file for its settings
 	}
 	s := fmt.Sprintf(format, v...)
 	l.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,7 +20,8 @@ import (
 // store is the NATS side of a journal: its two streams, behind a few calls that say what became of them.
 type store struct {
 	opts     Options
-	embedded *embedded // nil with a URL
+	embedded *embedded // nil with a URL, or a window
+	window   string    // path of the socket through which another process's journal is read; else empty
 	onLive   func(*message)
 	onLost   func() // messages for onLive may have been missed
 
@@ -54,7 +56,14 @@ func (s *store) open(ctx context.Context) error {
 	defer cancel()
 	if s.opts.URL == "" {
 		var err error
-		if s.embedded, err = newEmbedded(s.opts); err != nil {
+		s.embedded, err = newEmbedded(s.opts)
+		if errors.Is(err, ErrInUse) && s.opts.readOnly {
+			// The process that uses it lets others read.
+			if _, statErr := os.Stat(windowPath(s.opts.Dir)); statErr == nil {
+				s.window, err = windowPath(s.opts.Dir), nil
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -65,6 +74,9 @@ func (s *store) open(ctx context.Context) error {
 			err = fmt.Errorf("journal at %s: %w", s.place(), err)
 		}
 		return err
+	}
+	if s.embedded != nil {
+		s.embedded.openWindow()
 	}
 	return nil
 }
@@ -103,6 +115,8 @@ func (s *store) connect(ctx context.Context) error {
 	var err error
 	if s.embedded != nil {
 		nc, err = s.embedded.start(options...)
+	} else if s.window != "" {
+		nc, err = nats.Connect("", append(options, nats.SetCustomDialer(windowDialer{s.window}))...)
 	} else if nc, err = nats.Connect(s.opts.URL, options...); err != nil {
 		err = fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
@@ -123,7 +137,7 @@ func (s *store) connect(ctx context.Context) error {
 	if err := s.setUp(ctx, nc, js); err != nil {
 		return fail(err)
 	}
-	if s.embedded == nil && s.onLive != nil {
+	if s.opts.URL != "" {
 		sub, err := nc.Subscribe(s.liveSubject(), s.live)
 		if err != nil {
 			return fail(err)
