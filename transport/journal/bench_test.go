@@ -1,0 +1,95 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"tbmsock/transport"
+)
+
+// record is a packet as big as ours are in JSON.
+func record(source string, seq uint64) transport.JournalEntry {
+	e := entry(source, "boot-1", seq)
+	e.Value.JSON = append(append([]byte(fmt.Sprintf(`{"source":%q,"boot":"boot-1","seq":%d,"packet":"`, source, seq)), bytes.Repeat([]byte("x"), 230)...), `"}`...)
+	return e
+}
+
+// BenchmarkAppend tells how many appends are acknowledged a second, with so many under way.
+func BenchmarkAppend(b *testing.B) {
+	for _, mode := range []struct {
+		name string
+		opts Options
+	}{
+		{"always", Options{}},
+		{"interval=1s", Options{SyncInterval: time.Second}},
+		{"memory", Options{Memory: true}},
+	} {
+		for _, inFlight := range []int{1, 16, 256, 4096} {
+			b.Run(fmt.Sprintf("%s/inflight=%d", mode.name, inFlight), func(b *testing.B) {
+				opts := mode.opts
+				if !opts.Memory {
+					opts.Dir = b.TempDir()
+				}
+				j := openJournal(b, opts)
+				slots := make(chan struct{}, inFlight)
+				var wg sync.WaitGroup
+				ctx := context.Background()
+				var seq uint64
+				e := record("tbm-1", 1)
+				b.ReportAllocs()
+				for b.Loop() {
+					seq++
+					e.Seq = seq
+					slots <- struct{}{}
+					wg.Add(1)
+					j.Append(ctx, e, func(_ uint64, duplicate bool, err error) {
+						if err != nil || duplicate {
+							b.Error(duplicate, err)
+						}
+						<-slots
+						wg.Done()
+					})
+				}
+				wg.Wait()
+				b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "entries/s")
+			})
+		}
+	}
+}
+
+// BenchmarkRead tells how many entries are read from the stream a second; the journal was written with so
+// many entries in a block.
+func BenchmarkRead(b *testing.B) {
+	for _, perBlock := range []int{1, 10, 500} {
+		b.Run(fmt.Sprintf("block=%d", perBlock), func(b *testing.B) {
+			j := openJournal(b, Options{Dir: b.TempDir(), SyncInterval: time.Minute, CacheBytes: 1})
+			const n = 50_000
+			var entries []transport.JournalEntry
+			for seq := uint64(1); seq <= n; seq++ {
+				entries = append(entries, record("tbm-1", seq))
+				if len(entries) == perBlock {
+					appendOK(b, j, entries...)
+					entries = entries[:0]
+				}
+			}
+			b.ReportAllocs()
+			read := 0
+			for b.Loop() {
+				for _, err := range j.Read(b.Context(), 1, all) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					read++
+				}
+			}
+			if read != b.N*n {
+				b.Fatalf("%d entries, want %d", read, b.N*n)
+			}
+			b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
