@@ -16,7 +16,12 @@ const (
 	CodeBadRoom      = "bad_room"      // no name of a room, or of one that is not to be joined
 	CodeTooManyRooms = "too_many_rooms"
 	CodeNoJournal    = "no_journal" // "since" asks for events that this server does not keep
-	CodeClosed       = "closed"     // the client's connection is at its end
+	CodeClosed       = "closed"     // the connection, or the server, is at its end
+	// The journal cannot take the event now: the disk or the journal is full, or it cannot be reached. The event has
+	// reached nobody; it may be sent again.
+	CodeJournalFull        = "journal_full"
+	CodeJournalUnavailable = "journal_unavailable"
+	CodeTooLarge           = "too_large" // the journal will never take it
 )
 
 // RelayOptions configures a [Relay]. The zero value relays "log_telemetry" and nothing else.
@@ -76,6 +81,11 @@ type AckError struct {
 }
 
 func (e *AckError) Error() string { return e.Code + ": " + e.Message }
+
+// Temporary tells whether the same event may be taken later.
+func (e *AckError) Temporary() bool {
+	return e.Code == CodeJournalFull || e.Code == CodeJournalUnavailable || e.Code == CodeClosed
+}
 
 func refused(code, format string, args ...any) Ack {
 	return Ack{Error: &AckError{Code: code, Message: fmt.Sprintf(format, args...)}}
