@@ -21,7 +21,7 @@ type Feed struct {
 	delivered atomic.Uint64
 	// pushed is the offset of the last entry that has been delivered.
 	pushed atomic.Uint64
-	report    func(error)
+	report func(error)
 
 	mu     sync.RWMutex
 	relays map[string]*Relay // by namespace

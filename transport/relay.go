@@ -50,12 +50,8 @@ type Relay struct {
 func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	r := &Relay{ns: ns, opts: opts, names: []string{EventTelemetry}}
 	for _, a := range opts.Aliases {
-		if err := CheckEvent(a); err != nil {
-			return nil, fmt.Errorf("alias: %w", err)
-		}
-		switch a {
-		case "join", "leave", "rooms", "dropped", EventInject, EventJournal:
-			return nil, fmt.Errorf("alias: %q is another event of the relay", a)
+		if err := CheckAlias(a); err != nil {
+			return nil, err
 		}
 		if !slices.Contains(r.names, a) {
 			r.names = append(r.names, a)
@@ -73,6 +69,18 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 		opts.Feed.add(r)
 	}
 	return r, nil
+}
+
+// CheckAlias tells why a name cannot stand for log_telemetry.
+func CheckAlias(name string) error {
+	if err := CheckEvent(name); err != nil {
+		return fmt.Errorf("alias: %w", err)
+	}
+	switch name {
+	case "join", "leave", "rooms", "dropped", EventInject, EventJournal:
+		return fmt.Errorf("alias: %q is another event of the relay", name)
+	}
+	return nil
 }
 
 // Ack is the answer to the relay's events.
