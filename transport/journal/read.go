@@ -159,8 +159,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 			known = false
 		}
 		c.j.mu.Unlock()
-		switch {
-		case known:
+		if known {
 			return nil, nil
 		}
 		there, err := c.j.store.after(ctx, c.seq)
