@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,6 +162,65 @@ func BenchmarkTail(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 			cancel()
 			<-ended
+		})
+	}
+}
+
+// BenchmarkLiveDuringReplay tells how long an entry takes from Append to one who follows, at 200 a second, while others
+// read the whole journal over and over.
+func BenchmarkLiveDuringReplay(b *testing.B) {
+	for _, readers := range []int{0, 1, 4} {
+		b.Run(fmt.Sprintf("readers=%d", readers), func(b *testing.B) {
+			j := openJournal(b, Options{Dir: b.TempDir(), SyncInterval: time.Minute})
+			seq := uint64(0)
+			for range 200 {
+				var entries []transport.JournalEntry
+				for range 500 {
+					seq++
+					entries = append(entries, record(seq))
+				}
+				appendOK(b, j, entries...)
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			var wg sync.WaitGroup
+			var replayed atomic.Int64
+			for range readers {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						for _, err := range j.Read(ctx, 1, 100_000) {
+							if err == nil {
+								replayed.Add(1)
+							}
+						}
+					}
+				})
+			}
+			came := make(chan time.Time, 1)
+			wg.Go(func() {
+				_ = j.Tail(ctx, all, func([]transport.JournalEntry) error {
+					select {
+					case came <- time.Now():
+					default:
+					}
+					return nil
+				})
+			})
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			var took []time.Duration
+			for b.Loop() {
+				<-tick.C
+				begun := time.Now()
+				seq++
+				j.Append(ctx, record(seq), func(uint64, bool, error) {})
+				took = append(took, (<-came).Sub(begun))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+			b.ReportMetric(float64(replayed.Load())/b.Elapsed().Seconds(), "replayed/s")
+			cancel()
+			wg.Wait()
 		})
 	}
 }
