@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tbmsock/transport"
@@ -39,7 +40,9 @@ func Example() {
 		acknowledged <- fmt.Sprintf("{ok: %t, offset: %d}", err == nil, offset)
 	})
 	ack := <-acknowledged
-	<-delivered
+	if err := <-delivered; !errors.Is(err, context.Canceled) {
+		fmt.Println(err)
+	}
 	fmt.Println("acknowledge", ack)
 
 	if err := j.Close(context.Background()); err != nil {
