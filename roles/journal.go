@@ -124,7 +124,7 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 	}
 	// It was only read: nothing can be lost now.
 	err = errors.Join(err, j.Close(context.WithoutCancel(c.Context)))
-	if err != nil && c.Context.Err() != nil {
+	if err != nil && c.Err() != nil {
 		return nil // whoever asked has had enough
 	}
 	if err != nil {
@@ -163,7 +163,7 @@ func (r *journalReader) each(ctx context.Context, all bool, f func(*transport.Jo
 		if err != nil {
 			return err
 		}
-		if err := r.one(&e, all, f); err == errEnd {
+		if err := r.one(&e, all, f); errors.Is(err, errEnd) {
 			return nil
 		} else if err != nil {
 			return err
@@ -196,7 +196,7 @@ func journalCat(c *cli.Context, r *journalReader) error {
 		}
 		return w.flush()
 	})
-	if err == errEnd {
+	if errors.Is(err, errEnd) {
 		err = nil
 	}
 	return errors.Join(err, w.flush())

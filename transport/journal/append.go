@@ -68,7 +68,6 @@ func (j *Journal) write(ctx context.Context) {
 	defer poll.Stop()
 	pace := newPace()
 	defer pace.timer.Stop()
-	var health error // as told last
 	stopping := false
 	for {
 		select {
@@ -95,16 +94,8 @@ func (j *Journal) write(ctx context.Context) {
 		batch := j.queue.take(maxBlockEntries, j.blockBytes())
 		if len(batch) > 0 {
 			err := j.writeBatch(ctx, batch)
-			fatal := err != nil && !errors.Is(err, transport.ErrJournalTooLarge)
-			if fatal {
+			if err != nil && !errors.Is(err, transport.ErrJournalTooLarge) {
 				j.refuse(err)
-			}
-			if !errors.Is(err, transport.ErrJournalClosed) && fatal != (health != nil) {
-				if !fatal {
-					err = nil
-				}
-				j.opts.OnHealth(err)
-				health = err
 			}
 		}
 		j.mu.Lock()
@@ -172,6 +163,15 @@ func (j *Journal) readOn(ctx context.Context) {
 	}
 }
 
+// tellHealth tells a change, before those who wait have their answers. It is the writer's.
+func (j *Journal) tellHealth(err error) {
+	if errors.Is(err, transport.ErrJournalClosed) || errors.Is(err, transport.ErrJournalTooLarge) || (err != nil) == j.ill {
+		return
+	}
+	j.ill = err != nil
+	j.opts.OnHealth(err)
+}
+
 // refuse answers all that waits with the error.
 func (j *Journal) refuse(err error) {
 	for _, w := range j.queue.takeAll() {
@@ -208,6 +208,7 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 		batch = p.waiting
 		err := j.publish(ctx, p)
 		if err == nil {
+			j.tellHealth(nil)
 			j.answer(p)
 			return nil
 		}
@@ -223,6 +224,7 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 			if ctx.Err() != nil {
 				err = fmt.Errorf("%w: it ended before this was acknowledged", transport.ErrJournalClosed)
 			}
+			j.tellHealth(err)
 			for _, w := range batch {
 				j.refuseOne(w, err)
 			}

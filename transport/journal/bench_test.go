@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,9 +14,9 @@ import (
 )
 
 // record is a packet as big as ours are in JSON.
-func record(source string, seq uint64) transport.JournalEntry {
-	e := entry(source, "boot-1", seq)
-	e.Value.JSON = append(append([]byte(fmt.Sprintf(`{"source":%q,"boot":"boot-1","seq":%d,"packet":"`, source, seq)), bytes.Repeat([]byte("x"), 230)...), `"}`...)
+func record(seq uint64) transport.JournalEntry {
+	e := entry("tbm-1", "boot-1", seq)
+	e.Value.JSON = append(append([]byte(fmt.Sprintf(`{"source":"tbm-1","boot":"boot-1","seq":%d,"packet":"`, seq)), bytes.Repeat([]byte("x"), 230)...), `"}`...)
 	return e
 }
 
@@ -40,7 +41,7 @@ func BenchmarkAppend(b *testing.B) {
 				var wg sync.WaitGroup
 				ctx := context.Background()
 				var seq uint64
-				e := record("tbm-1", 1)
+				e := record(1)
 				b.ReportAllocs()
 				for b.Loop() {
 					seq++
@@ -71,7 +72,7 @@ func BenchmarkRead(b *testing.B) {
 			const n = 50_000
 			var entries []transport.JournalEntry
 			for seq := uint64(1); seq <= n; seq++ {
-				entries = append(entries, record("tbm-1", seq))
+				entries = append(entries, record(seq))
 				if len(entries) == perBlock {
 					appendOK(b, j, entries...)
 					entries = entries[:0]
@@ -118,7 +119,7 @@ func BenchmarkTail(b *testing.B) {
 					return nil
 				})
 			}()
-			e := record("tbm-1", 1)
+			e := record(1)
 			for b.Loop() {
 				slots <- struct{}{}
 				j.Append(ctx, e, func(_ uint64, _ bool, err error) {
@@ -148,7 +149,7 @@ func BenchmarkTail(b *testing.B) {
 			tick := time.NewTicker(5 * time.Millisecond)
 			defer tick.Stop()
 			var took []time.Duration
-			e := record("tbm-1", 1)
+			e := record(1)
 			for b.Loop() {
 				<-tick.C
 				begun := time.Now()
@@ -161,6 +162,65 @@ func BenchmarkTail(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 			cancel()
 			<-ended
+		})
+	}
+}
+
+// BenchmarkLiveDuringReplay tells how long an entry takes from Append to one who follows, at 200 a second, while others
+// read the whole journal over and over.
+func BenchmarkLiveDuringReplay(b *testing.B) {
+	for _, readers := range []int{0, 1, 4} {
+		b.Run(fmt.Sprintf("readers=%d", readers), func(b *testing.B) {
+			j := openJournal(b, Options{Dir: b.TempDir(), SyncInterval: time.Minute})
+			seq := uint64(0)
+			for range 200 {
+				var entries []transport.JournalEntry
+				for range 500 {
+					seq++
+					entries = append(entries, record(seq))
+				}
+				appendOK(b, j, entries...)
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			var wg sync.WaitGroup
+			var replayed atomic.Int64
+			for range readers {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						for _, err := range j.Read(ctx, 1, 100_000) {
+							if err == nil {
+								replayed.Add(1)
+							}
+						}
+					}
+				})
+			}
+			came := make(chan time.Time, 1)
+			wg.Go(func() {
+				_ = j.Tail(ctx, all, func([]transport.JournalEntry) error {
+					select {
+					case came <- time.Now():
+					default:
+					}
+					return nil
+				})
+			})
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			var took []time.Duration
+			for b.Loop() {
+				<-tick.C
+				begun := time.Now()
+				seq++
+				j.Append(ctx, record(seq), func(uint64, bool, error) {})
+				took = append(took, (<-came).Sub(begun))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+			b.ReportMetric(float64(replayed.Load())/b.Elapsed().Seconds(), "replayed/s")
+			cancel()
+			wg.Wait()
 		})
 	}
 }

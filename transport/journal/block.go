@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -210,7 +211,7 @@ func parseEntry(data []byte, e *transport.JournalEntry, interned *entryNames) er
 }
 
 // errStop ends eachWireField before the end of the data.
-var errStop = fmt.Errorf("stop")
+var errStop = errors.New("stop")
 
 // eachWireField calls f for each field of a protobuf message: with its bytes, or its number.
 func eachWireField(data []byte, f func(num protowire.Number, kind protowire.Type, v []byte, u uint64) error) error {
@@ -241,7 +242,7 @@ func eachWireField(data []byte, f func(num protowire.Number, kind protowire.Type
 		}
 		data = data[n:]
 		if err := f(num, kind, v, u); err != nil {
-			if err == errStop {
+			if errors.Is(err, errStop) {
 				return nil
 			}
 			return err

@@ -65,7 +65,7 @@ func freePorts(t testing.TB, n int) []int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
+		defer func() { _ = ln.Close() }()
 		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
 	}
 	return ports
@@ -325,7 +325,7 @@ func BenchmarkAppendCluster(b *testing.B) {
 	c := newCluster(b)
 	j := openJournal(b, Options{URL: c.url(), Replicas: 3})
 	slots := make(chan struct{}, 256)
-	e := record("tbm-1", 1)
+	e := record(1)
 	for b.Loop() {
 		slots <- struct{}{}
 		j.Append(b.Context(), e, func(_ uint64, _ bool, err error) {

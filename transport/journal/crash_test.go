@@ -218,9 +218,10 @@ func blockFileSize(t *testing.T, dir string) int64 {
 	return info.Size()
 }
 
+// copyDir copies what a journal has written.
 func copyDir(t *testing.T, to, from string) {
 	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+	if err := os.CopyFS(filepath.Join(to, "jetstream"), os.DirFS(filepath.Join(from, "jetstream"))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -254,7 +255,7 @@ func TestWrongPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(base)
+	defer func() { _ = os.RemoveAll(base) }()
 	if err := os.Chmod(base, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -133,8 +133,8 @@ func (m *embedded) checkWritable() error {
 	})
 }
 
-// start runs a server on the directory, again if need be, and connects to it.
-func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
+// start runs a server on the directory, again if need be.
+func (m *embedded) start() error {
 	o := &server.Options{
 		ServerName: "tbmsock",
 		DontListen: true,
@@ -158,28 +158,29 @@ func (m *embedded) start(options ...nats.Option) (*nats.Conn, error) {
 	}
 	s, err := server.NewServer(o)
 	if err != nil {
-		return nil, fmt.Errorf("embedded NATS server: %w", err)
+		return fmt.Errorf("embedded NATS server: %w", err)
 	}
 	s.SetLoggerV2(m.log, false, false, false)
 	s.Start()
 	m.mu.Lock()
 	m.server = s
 	m.mu.Unlock()
-	fail := func(err error) (*nats.Conn, error) {
-		m.stop()
-		return nil, err
-	}
 	if !s.ReadyForConnections(startTimeout) {
-		return fail(fmt.Errorf("embedded NATS server: not ready within %v", startTimeout))
+		m.stop()
+		return fmt.Errorf("embedded NATS server: not ready within %v", startTimeout)
 	}
 	if !s.JetStreamEnabled() {
-		return fail(fmt.Errorf("embedded NATS server: %s", m.log.latest("JetStream is disabled")))
+		m.stop()
+		return fmt.Errorf("embedded NATS server: %s", m.log.latest("JetStream is disabled"))
 	}
-	nc, err := nats.Connect("", append(options, nats.InProcessServer(s), nats.UserInfo("owner", m.secret))...)
-	if err != nil {
-		return fail(fmt.Errorf("embedded NATS server: %w", err))
-	}
-	return nc, nil
+	return nil
+}
+
+// options connect this process to its server, which is up.
+func (m *embedded) options() []nats.Option {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return []nats.Option{nats.InProcessServer(m.server), nats.UserInfo("owner", m.secret)}
 }
 
 // stop ends the server and waits for it.

@@ -84,7 +84,7 @@ func systemCalls(t *testing.T, log string) []systemCall {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	begun := map[string]string{} // by thread
 	var calls []systemCall
 	add := func(s string) {

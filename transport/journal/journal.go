@@ -34,7 +34,11 @@ type Journal struct {
 	broken  map[key]broken
 	first   struct{ seq, offset uint64 } // of the oldest block, as seen last
 
+	ill bool // what OnHealth was told last; the writer's
+
 	unreadable atomic.Uint64 // messages that readers had to leave out
+	readers    atomic.Int64  // cursors that read the stream now
+	written    atomic.Int64  // when the latest block came, Unix nanoseconds
 
 	kick   chan struct{} // there may be something to read that live did not bring
 	stop   chan struct{} // closed when the writer is to write what waits, and end
@@ -95,7 +99,7 @@ func open(ctx context.Context, opts Options) (*Journal, error) {
 	if err := j.store.open(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.load(ctx); err != nil {
+	if err := j.loadSoon(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal at %s: %w", j.store.place(), err), j.store.close())
 	}
 	writing, abort := context.WithCancel(context.Background())
@@ -133,6 +137,23 @@ func (j *Journal) Place() string { return j.store.place() }
 
 // Unreadable is how many blocks those who read have had to leave out because they could not be read.
 func (j *Journal) Unreadable() uint64 { return j.unreadable.Load() }
+
+// loadSoon is load, tried again while a cluster has no leader for a stream that has just been made or found.
+func (j *Journal) loadSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
+	defer cancel()
+	for {
+		err := j.load(ctx)
+		if err == nil || j.store.embedded != nil || !errors.Is(err, transport.ErrJournalUnavailable) {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
 
 // load makes the table: from the one that is stored, and from the blocks since.
 func (j *Journal) load(ctx context.Context) error {
@@ -290,6 +311,7 @@ func (j *Journal) apply(b *block) {
 	j.table.apply(b)
 	j.unsaved.blocks++
 	j.unsaved.bytes += int64(b.size)
+	j.written.Store(time.Now().UnixNano())
 	j.keep(b)
 	close(j.changed)
 	j.changed = make(chan struct{})

@@ -19,6 +19,7 @@ type cursor struct {
 	read []*message // that follow each other from seq on
 	// ahead is the batch behind those, being fetched while they are used.
 	ahead *ahead
+	since time.Time // when it last had rested; zero before the first batch
 }
 
 type ahead struct {
@@ -29,8 +30,26 @@ type ahead struct {
 	err      error
 }
 
+// rest lets those who write and follow go first: while entries come, all who read the stream together rest twice as
+// long as they work.
+func (c *cursor) rest(ctx context.Context) {
+	if c.since.IsZero() {
+		c.j.readers.Add(1)
+	} else if worked := time.Since(c.since); time.Since(time.Unix(0, c.j.written.Load())) < time.Second {
+		select {
+		case <-time.After(min(2*worked*time.Duration(c.j.readers.Load()), 50*time.Millisecond)):
+		case <-ctx.Done():
+		}
+	}
+	c.since = time.Now()
+}
+
 // close waits for what the cursor has begun.
 func (c *cursor) close() {
+	if !c.since.IsZero() {
+		c.j.readers.Add(-1)
+		c.since = time.Time{}
+	}
 	if c.ahead != nil {
 		c.ahead.cancel()
 		<-c.ahead.done
@@ -40,6 +59,7 @@ func (c *cursor) close() {
 
 // fetch returns messages from c.seq on, and begins to fetch more if there are.
 func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
+	c.rest(ctx)
 	var got []*message
 	if a := c.ahead; a != nil {
 		<-a.done
@@ -159,8 +179,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 			known = false
 		}
 		c.j.mu.Unlock()
-		switch {
-		case known:
+		if known {
 			return nil, nil
 		}
 		there, err := c.j.store.after(ctx, c.seq)
@@ -308,6 +327,7 @@ func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.J
 			}
 			continue
 		}
+		c.close() // it has caught up
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -27,6 +27,7 @@ type store struct {
 
 	mu sync.RWMutex // held for writing while the embedded server is started again
 	nc *nats.Conn   // nil while there is none
+	rc *nats.Conn   // for reading, so that a replay is not in the way of what is written
 	js jetstream.JetStream
 }
 
@@ -42,7 +43,7 @@ const (
 	setUpTimeout = 30 * time.Second
 
 	fetchMessages = 1024
-	fetchBytes    = 1 << 20
+	fetchBytes    = 256 << 10
 )
 
 func (s *store) blockSubject() string { return s.opts.Stream + ".block" }
@@ -111,24 +112,28 @@ func (s *store) connect(ctx context.Context) error {
 			s.opts.OnWarning("NATS: " + err.Error())
 		}),
 	}
-	var nc *nats.Conn
-	var err error
 	if s.embedded != nil {
-		nc, err = s.embedded.start(options...)
-	} else if s.window != "" {
-		nc, err = nats.Connect("", append(options, nats.SetCustomDialer(windowDialer{s.window}))...)
-	} else if nc, err = nats.Connect(s.opts.URL, options...); err != nil {
-		err = fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+		if err := s.embedded.start(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
+	var nc, rc *nats.Conn
 	fail := func(err error) error {
-		nc.Close()
+		for _, c := range []*nats.Conn{nc, rc} {
+			if c != nil {
+				c.Close()
+			}
+		}
 		if s.embedded != nil {
 			s.embedded.stop()
 		}
 		return err
+	}
+	var err error
+	for _, c := range []**nats.Conn{&nc, &rc} {
+		if *c, err = s.dial(options); err != nil {
+			return fail(fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err))
+		}
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -150,9 +155,19 @@ func (s *store) connect(ctx context.Context) error {
 		}
 	}
 	s.mu.Lock()
-	s.nc, s.js = nc, js
+	s.nc, s.rc, s.js = nc, rc, js
 	s.mu.Unlock()
 	return nil
+}
+
+func (s *store) dial(options []nats.Option) (*nats.Conn, error) {
+	switch {
+	case s.embedded != nil:
+		return nats.Connect("", append(options, s.embedded.options()...)...)
+	case s.window != "":
+		return nats.Connect("", append(options, nats.SetCustomDialer(windowDialer{s.window}))...)
+	}
+	return nats.Connect(s.opts.URL, options...)
 }
 
 // live takes what the server sends of each block once that is in the stream.
@@ -272,11 +287,12 @@ func (s *store) restart(ctx context.Context) error {
 
 func (s *store) disconnect() {
 	s.mu.Lock()
-	nc := s.nc
-	s.nc, s.js = nil, nil
+	nc, rc := s.nc, s.rc
+	s.nc, s.rc, s.js = nil, nil, nil
 	s.mu.Unlock()
 	if nc != nil {
 		nc.Close()
+		rc.Close()
 	}
 }
 
@@ -400,8 +416,11 @@ func (s *store) fetch(ctx context.Context, seq uint64, messages, bytes int) ([]*
 
 // get asks for a batch of messages, and returns them and the number of the last one.
 func (s *store) get(ctx context.Context, seq uint64, messages, bytes int, bare bool) (got []*message, last uint64, err error) {
-	nc, _, err := s.conn()
-	if err != nil {
+	s.mu.RLock()
+	nc := s.rc
+	s.mu.RUnlock()
+	if nc == nil {
+		_, _, err := s.conn()
 		return nil, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
