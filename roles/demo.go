@@ -26,6 +26,7 @@ func demoCommand() *cli.Command {
 			countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
+			textFlag("data-dir", "directory of the server's journal; memory keeps it until the demo ends, off keeps none", dataMemory),
 			drainFlag(),
 		}, append(append(append(machineFlags(), formatFlags()...), outputFlags()...), logFlags()...)...),
 		Action: runDemo,
@@ -41,7 +42,13 @@ func runDemo(c *cli.Context) error {
 	}
 	defer func() { _ = ln.Close() }()
 	url := "http://" + ln.Addr().String()
-	server, err := part(c, serverFlags(), func(p *cli.Context) (*serverRole, error) { return newServerRole(p, log) }, nil)
+	server, err := part(c, serverFlags(), func(p *cli.Context) (*serverRole, error) {
+		s, err := newServerRole(p, log)
+		if err == nil {
+			err = s.open(c.Context, p)
+		}
+		return s, err
+	}, map[string]string{"fsync": "always"}) // the demo's own is the logger's
 	if err != nil {
 		return usage(err)
 	}
@@ -93,7 +100,7 @@ func part[T any](c *cli.Context, flags []cli.Flag, make func(*cli.Context) (T, e
 	}
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
-		if set.Lookup(name) == nil {
+		if _, given := values[name]; given || set.Lookup(name) == nil {
 			continue
 		}
 		value := c.String(name)

@@ -57,6 +57,8 @@ type loggerRole struct {
 	watches  *watches
 	packet   telemetry.Packet // the last one, whose memory is used again
 	began    bool             // out has its header
+	offset   uint64           // in the journal, of the last event; 0 if it is not known
+	lastName string           // that event's
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
@@ -100,10 +102,8 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	if l.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
-	for _, room := range rooms {
-		if err := l.client.Join(room); err != nil {
-			return nil, fmt.Errorf("--room: %w", err)
-		}
+	if err := l.follow(c, rooms); err != nil {
+		return nil, err
 	}
 	for _, event := range listOf(c, "event") {
 		if err := transport.CheckEvent(event); err != nil {
@@ -201,12 +201,16 @@ func (l *loggerRole) watch(ctx context.Context) {
 func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 	v := transport.Value{}
 	if len(ev.Args) > 0 {
-		v = ev.Args[0] // more than one argument is nothing that the contract knows
+		v = ev.Args[0]
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	offset, repeat := l.isRepeat(ev)
+	if repeat {
+		return
+	}
 	l.received++
-	r := recording.Record{Received: l.now().UTC(), Event: ev.Name}
+	r := recording.Record{Received: l.now().UTC(), Event: ev.Name, Offset: offset}
 	e, ok := transport.EnvelopeOf(v)
 	if !ok {
 		l.others++

@@ -132,6 +132,6 @@ func loggerFlags() []cli.Flag {
 		listFlag("room", "room to join (repeatable); what is for everyone is logged too", transport.CheckRoom),
 		listFlag("event", "event to log (repeatable)", nil, transport.EventTelemetry),
 	)
-	flags = append(flags, formatFlags()...)
+	flags = append(append(flags, sinceFlag()), formatFlags()...)
 	return append(flags, outputFlags()...)
 }

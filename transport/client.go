@@ -76,10 +76,11 @@ type Client struct {
 	pub      publisher
 	version  atomic.Int32 // index of the dialer that works
 
-	mu    sync.Mutex
-	conn  *clientConn   // the namespace is open on it; nil: not connected
-	rooms []string      // joined, and to be joined again
-	held  chan struct{} // not nil: no connection until it is closed
+	mu     sync.Mutex
+	conn   *clientConn   // the namespace is open on it; nil: not connected
+	rooms  []string      // joined, and to be joined again
+	follow *following    // not nil: the rooms are joined with since
+	held   chan struct{} // not nil: no connection until it is closed
 }
 
 // ConnectError is the server's refusal of the namespace.
@@ -280,8 +281,16 @@ func (c *Client) opened(cc *clientConn) {
 	if c.opts.OnConnect != nil {
 		c.opts.OnConnect(cc.sid, cc.conn)
 	}
+	c.mu.Lock()
+	follow := c.follow
+	c.mu.Unlock()
+	if follow != nil {
+		follow.begin(c, cc)
+	}
 	for _, room := range rooms {
-		c.join(cc, room)
+		if follow == nil || !slices.Contains(follow.rooms, room) {
+			c.join(cc, room)
+		}
 	}
 	c.pub.connected(cc)
 }

@@ -133,7 +133,7 @@ func (f *File) open() (cut int64, err error) {
 }
 
 // lastLineEnd finds the end of the last whole line.
-func lastLineEnd(file *os.File, size int64) (int64, error) {
+func lastLineEnd(file io.ReaderAt, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for end := size; end > 0; {
 		start := max(end-int64(len(buf)), 0)

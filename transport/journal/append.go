@@ -95,9 +95,6 @@ func (j *Journal) write(ctx context.Context) {
 		batch := j.queue.take(maxBlockEntries, j.blockBytes())
 		if len(batch) > 0 {
 			err := j.writeBatch(ctx, batch)
-			if err != nil && ctx.Err() != nil {
-				err = fmt.Errorf("%w: it ended before this was written", transport.ErrJournalClosed)
-			}
 			fatal := err != nil && !errors.Is(err, transport.ErrJournalTooLarge)
 			if fatal {
 				j.refuse(err)
@@ -189,6 +186,9 @@ func (j *Journal) refuseOne(w *waiting, err error) {
 		if !ok || w.entry.Seq < b.seq || time.Now().After(b.until) {
 			b.seq = w.entry.Seq
 		}
+		if !ok && len(j.broken) >= maxKeys {
+			clear(j.broken) // order is for those who mean well
+		}
 		b.until, b.err = time.Now().Add(brokenFor), err
 		j.broken[w.key] = b
 		j.mu.Unlock()
@@ -219,6 +219,9 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 			if stored {
 				j.answer(p)
 				return nil
+			}
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w: it ended before this was acknowledged", transport.ErrJournalClosed)
 			}
 			for _, w := range batch {
 				j.refuseOne(w, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -90,6 +91,76 @@ func BenchmarkRead(b *testing.B) {
 				b.Fatalf("%d entries, want %d", read, b.N*n)
 			}
 			b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
+
+// BenchmarkTail tells how many entries a second are appended and delivered to one who follows, and how long one takes from
+// Append to there while 200 a second come.
+func BenchmarkTail(b *testing.B) {
+	for _, mode := range []struct {
+		name string
+		opts Options
+	}{{"always", Options{}}, {"interval=1s", Options{SyncInterval: time.Second}}} {
+		opts := mode.opts
+		b.Run(mode.name+"/inflight=256", func(b *testing.B) {
+			opts.Dir = b.TempDir()
+			j := openJournal(b, opts)
+			slots := make(chan struct{}, 256)
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = j.Tail(ctx, 1, func(entries []transport.JournalEntry) error {
+					for range entries {
+						<-slots
+					}
+					return nil
+				})
+			}()
+			e := record("tbm-1", 1)
+			for b.Loop() {
+				slots <- struct{}{}
+				j.Append(ctx, e, func(_ uint64, _ bool, err error) {
+					if err != nil {
+						b.Error(err)
+					}
+				})
+				e.Seq++
+			}
+			for range cap(slots) {
+				slots <- struct{}{}
+			}
+			b.ReportMetric(float64(e.Seq-1)/b.Elapsed().Seconds(), "entries/s")
+			cancel()
+			<-ended
+		})
+		b.Run(mode.name+"/latency at 200 Hz", func(b *testing.B) {
+			opts.Dir = b.TempDir()
+			j := openJournal(b, opts)
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan struct{})
+			came := make(chan time.Time, 1)
+			go func() {
+				defer close(ended)
+				_ = j.Tail(ctx, 1, func(entries []transport.JournalEntry) error { came <- time.Now(); return nil })
+			}()
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			var took []time.Duration
+			e := record("tbm-1", 1)
+			for b.Loop() {
+				<-tick.C
+				begun := time.Now()
+				j.Append(ctx, e, func(uint64, bool, error) {})
+				took = append(took, (<-came).Sub(begun))
+				e.Seq++
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+			cancel()
+			<-ended
 		})
 	}
 }

@@ -20,12 +20,12 @@ import (
 
 // cluster is three NATS servers on loopback.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	options []*server.Options
 	servers []*server.Server // nil where it is down
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{t: t, servers: make([]*server.Server, 3)}
 	// Each has to know the others' addresses before it starts, so they cannot choose their ports themselves.
@@ -57,7 +57,7 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range n {
@@ -236,7 +236,11 @@ func TestThreeNodes(t *testing.T) {
 		}
 	}
 	// And a node that comes later has all of it, and the same replicas.
-	late := openJournal(t, Options{URL: c.url(), CacheBytes: 1})
+	late, err := OpenReader(within(t), Options{URL: c.url(), CacheBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeJournal(t, late)
 	if got := readAll(t, late, 1, 3*n); !reflect.DeepEqual(got, want) {
 		t.Errorf("a node that comes later reads %d entries, or others", len(got))
 	}
@@ -280,6 +284,62 @@ func TestClusterGone(t *testing.T) {
 	if len(told) < 2 || !errors.Is(told[0], transport.ErrJournalUnavailable) || told[len(told)-1] != nil {
 		t.Errorf("health: %v", told)
 	}
+}
+
+// A journal whose cluster is gone can be closed all the same: what waits is refused.
+func TestCloseWithoutCluster(t *testing.T) {
+	c := newCluster(t)
+	if _, err := OpenReader(within(t), Options{URL: c.url()}); !errors.Is(err, ErrNoJournal) {
+		t.Errorf("reading what is not there: %v", err)
+	}
+	j, err := Open(within(t), Options{URL: c.url(), Replicas: 3, AppendTimeout: time.Hour, OnWarning: func(string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendOK(t, j, entry("tbm-1", "b", 1))
+	for i := range c.servers {
+		c.stop(i)
+	}
+	answers := make(chan error, 10)
+	for _, e := range series("tbm-1", "b", 2, 11) {
+		j.Append(within(t), e, func(_ uint64, _ bool, err error) { answers <- err })
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	if err := j.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("closing took %v", took)
+	}
+	for range cap(answers) {
+		if err := <-answers; !errors.Is(err, transport.ErrJournalClosed) {
+			t.Errorf("what waited was answered with %v", err)
+		}
+	}
+}
+
+// BenchmarkAppendCluster is BenchmarkAppend with three replicas, all servers in this process.
+func BenchmarkAppendCluster(b *testing.B) {
+	c := newCluster(b)
+	j := openJournal(b, Options{URL: c.url(), Replicas: 3})
+	slots := make(chan struct{}, 256)
+	e := record("tbm-1", 1)
+	for b.Loop() {
+		slots <- struct{}{}
+		j.Append(b.Context(), e, func(_ uint64, _ bool, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			<-slots
+		})
+		e.Seq++
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+	b.ReportMetric(float64(e.Seq-1)/b.Elapsed().Seconds(), "entries/s")
 }
 
 func TestNoServer(t *testing.T) {

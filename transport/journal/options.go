@@ -38,9 +38,10 @@ type Options struct {
 	CacheBytes    int64         // 4 MiB of the last entries are kept in memory for those who follow
 
 	// OnHealth is told when entries cannot be written any more, with the reason, and with nil when they can
-	// again. It must not block.
+	// again. It must neither block nor call the journal.
 	OnHealth func(error)
-	// OnWarning is told what the embedded server has to say. It must not block.
+	// OnWarning is told what the embedded server, or the journal, has to say. It must neither block nor
+	// call the journal.
 	OnWarning func(string)
 
 	readOnly bool

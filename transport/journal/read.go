@@ -16,7 +16,59 @@ type cursor struct {
 	j    *Journal
 	next uint64     // offset
 	seq  uint64     // of the message that holds it; 0 if not known
-	read []*message // read ahead
+	read []*message // that follow each other from seq on
+	// ahead is the batch behind those, being fetched while they are used.
+	ahead *ahead
+}
+
+type ahead struct {
+	seq      uint64
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when the rest is set
+	messages []*message
+	err      error
+}
+
+// close waits for what the cursor has begun.
+func (c *cursor) close() {
+	if c.ahead != nil {
+		c.ahead.cancel()
+		<-c.ahead.done
+		c.ahead = nil
+	}
+}
+
+// fetch returns messages from c.seq on, and begins to fetch more if there are.
+func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
+	var got []*message
+	if a := c.ahead; a != nil {
+		<-a.done
+		a.cancel()
+		c.ahead = nil
+		if a.seq == c.seq && a.err == nil {
+			got = a.messages
+		}
+	}
+	if len(got) == 0 {
+		var err error
+		if got, err = c.j.store.fetch(ctx, c.seq, fetchMessages, fetchBytes); err != nil || len(got) == 0 {
+			return nil, err
+		}
+	}
+	bytes := 0
+	for _, m := range got {
+		bytes += len(m.data)
+	}
+	if len(got) >= fetchMessages || bytes >= fetchBytes*3/4 {
+		ctx, cancel := context.WithCancel(ctx)
+		a := &ahead{seq: got[len(got)-1].seq + 1, cancel: cancel, done: make(chan struct{})}
+		c.ahead = a
+		go func() {
+			defer close(a.done)
+			a.messages, a.err = c.j.store.fetch(ctx, a.seq, fetchMessages, fetchBytes)
+		}()
+	}
+	return got, nil
 }
 
 // step returns entries from next on, and moves behind them; none if there are none yet. The entries are shared.
@@ -88,7 +140,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 	}
 	for waited := time.Duration(0); len(c.read) == 0 || c.read[0].seq != c.seq; waited += 10 * time.Millisecond {
 		var err error
-		if c.read, err = c.j.store.fetch(ctx, c.seq, fetchMessages, fetchBytes); err != nil {
+		if c.read, err = c.fetch(ctx); err != nil {
 			return nil, err
 		}
 		if len(c.read) > 0 {
@@ -196,6 +248,7 @@ func (j *Journal) head(ctx context.Context, seq uint64) (*block, error) {
 func (j *Journal) Read(ctx context.Context, from, to uint64) iter.Seq2[transport.JournalEntry, error] {
 	return func(yield func(transport.JournalEntry, error) bool) {
 		c := &cursor{j: j, next: max(from, 1)}
+		defer c.close()
 		for c.next <= to {
 			if ctx.Err() != nil {
 				yield(transport.JournalEntry{}, context.Cause(ctx))
@@ -221,6 +274,7 @@ func (j *Journal) Read(ctx context.Context, from, to uint64) iter.Seq2[transport
 // Tail is that of [transport.Journal].
 func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.JournalEntry) error) error {
 	c := &cursor{j: j, next: max(from, 1)}
+	defer c.close()
 	j.mu.Lock()
 	c.next = min(c.next, j.table.next)
 	j.mu.Unlock()
