@@ -15,10 +15,11 @@ import (
 	"tbmsock/telemetry"
 	"tbmsock/telemetry/simulator"
 	"tbmsock/transport"
+	"tbmsock/transport/spool"
 )
 
 func telemetryFlags() []cli.Flag {
-	return append(append(clientFlags(),
+	return append(append(append(clientFlags(), outboxFlags()...),
 		valueFlag("rate", "how often a reading is taken and sent: 10hz, 0.5hz, 2khz, 600/min, or the time between two, 100ms", &rateValue{100 * time.Millisecond, "10hz"}),
 		textFlag("source", "name of the machine", "tbm-1"),
 		textFlag("room", "room that the packets are for; empty for everyone", ""),
@@ -33,7 +34,7 @@ func telemetryCommand() *cli.Command {
 		Name:  "telemetry",
 		Usage: "take readings from a machine and send each as log_telemetry",
 		Description: "Waits for the server if it is not there yet, keeps what has not been acknowledged, and\n" +
-			"sends it again after a broken link.\n\n" +
+			"sends it again after a broken link; with --outbox DIR also after its own end.\n\n" +
 			"Example: tbmsock telemetry --rate 10hz --source tbm-1 --room ops",
 		Flags: append(telemetryFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
@@ -51,6 +52,8 @@ type telemetryRole struct {
 	log      *logrus.Logger
 	client   *transport.Client
 	envelope transport.Envelope // of the last packet
+	spool    *spool.Options     // nil: packets wait in the client's memory
+	outbox   *outbox            // while it runs, if spool is not nil
 	protobuf bool
 	period   time.Duration
 	count    int64
@@ -93,6 +96,12 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 			log.WithError(err).WithField("event", event).Error("the server refuses a packet")
 		},
 	}
+	if t.spool, err = outboxOptions(c); err != nil {
+		return nil, err
+	}
+	if t.spool != nil {
+		opts.Publish.WhenFull, opts.Publish.MaxBytes = transport.FullBlock, outboxFlight
+	}
 	if t.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
@@ -111,6 +120,14 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 // run samples until ctx ends, or as much as was asked for, and then sends what is left.
 func (t *telemetryRole) run(ctx context.Context) error {
 	var g run.Group
+	if t.spool != nil {
+		var err error
+		if t.outbox, err = openOutbox(*t.spool, t.client, t.log); err != nil {
+			return fmt.Errorf("tbmsock telemetry: %w", err)
+		}
+		outboxCtx, stopOutbox := context.WithCancel(context.Background())
+		g.Add(func() error { return t.outbox.run(outboxCtx) }, func(error) { stopOutbox() })
+	}
 	clientCtx, stopClient := context.WithCancel(context.Background())
 	g.Add(func() error { return t.client.Run(clientCtx) }, func(error) { stopClient() })
 	sampleCtx, stopSampling := context.WithCancel(ctx)
@@ -118,15 +135,23 @@ func (t *telemetryRole) run(ctx context.Context) error {
 		err := t.sample(sampleCtx)
 		drainCtx, cancel := context.WithTimeout(context.Background(), t.drain)
 		defer cancel()
-		if flushErr := t.client.Flush(drainCtx); flushErr != nil {
+		flush := t.client.Flush
+		if t.outbox != nil {
+			flush = t.outbox.flush
+		}
+		if flushErr := flush(drainCtx); flushErr != nil {
 			t.log.WithError(flushErr).Warn("not everything could be sent")
 		}
 		return err
 	}, func(error) { stopSampling() })
 	err := g.Run()
 	s := t.client.PublishStats()
-	t.log.WithFields(logrus.Fields{"packets": s.Published, "acknowledged": s.Acked, "refused": s.Refused,
-		"dropped": s.Dropped, "resent": s.Resent, "waiting": s.Waiting}).Info("telemetry ends")
+	entry := t.log.WithFields(logrus.Fields{"packets": t.envelope.Seq, "acknowledged": s.Acked, "refused": s.Refused,
+		"dropped": s.Dropped, "resent": s.Resent, "waiting": s.Waiting})
+	if t.outbox != nil {
+		entry = entry.WithFields(t.outbox.close())
+	}
+	entry.Info("telemetry ends")
 	if err != nil {
 		return fmt.Errorf("tbmsock telemetry: %w", err)
 	}
@@ -189,6 +214,10 @@ func (t *telemetryRole) publish(ctx context.Context, at time.Time, packet *telem
 	arg, err := t.encode(packet)
 	if err != nil {
 		return err
+	}
+	if t.outbox != nil {
+		t.outbox.put(arg)
+		return nil
 	}
 	if err := t.client.Publish(ctx, transport.EventTelemetry, arg); err != nil && ctx.Err() == nil {
 		return err

@@ -57,3 +57,42 @@ func TestFullDiskOfALogger(t *testing.T) {
 		t.Errorf("the file has %d packets of 150", n)
 	}
 }
+
+// The disk of an outbox is full while no server is there: that is told once, readings are taken on, and when there is
+// room again not one is missing.
+func TestFullDiskOfAnOutbox(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	disk, file := tmpfs(t, "1m"), filepath.Join(t.TempDir(), "p.jsonl")
+	ballast := filepath.Join(disk, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 960<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ln := listenAgain(t)
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	source := start(t, tbmsock(t), "telemetry", "--url", "http://"+addr, "--rate", "100hz", "--count", "250", "--outbox", filepath.Join(disk, "outbox"), "--drain", "20s")
+	source.logged("no space left on device")
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	source.logged("the disk takes packets again")
+	server := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", "memory")
+	server.url()
+	if code := source.wait(); code != 0 {
+		t.Errorf("telemetry ends with %d", code)
+	}
+	log := source.log()
+	if n := strings.Count(log, "packets cannot be written"); n != 1 || !strings.Contains(log, "acknowledged=250") || !strings.Contains(log, "dropped=0") {
+		t.Errorf("told %d times:\n%s", n, log)
+	}
+	logger := start(t, tbmsock(t), "logger", "--url", "http://"+addr, "--output", file, "--plain", "--since", "all")
+	logger.lineWith("#250 ")
+	if code := logger.interrupt(); code != 0 {
+		t.Errorf("logger ends with %d", code)
+	}
+	if n, boots := whole(t, file); n != 250 || boots != 1 {
+		t.Errorf("%d packets of %d boots", n, boots)
+	}
+}
