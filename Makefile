@@ -2,12 +2,14 @@
 # make test: install what the tests need, and run them all
 # make fuzz: each fuzz target for FUZZTIME
 # make lint: golangci-lint; it builds it first
-# make bench: the benchmarks
+# make bench: measure the server beside its peers, and write docs/BENCHMARKS.md (a quarter of an hour)
+# make microbench: the Go benchmarks of the hot path
 
 FUZZTIME ?= 30s
 DEMO ?=
+BENCH ?=
 
-.PHONY: build demo test check fuzz lint bench tools
+.PHONY: build demo test check fuzz lint bench microbench tools
 
 build:
 	go build -o bin/tbmsock .
@@ -51,5 +53,12 @@ fuzz:
 lint:
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
-bench:
+# BENCH passes flags on: make bench BENCH="--only paced --rounds 1"
+bench: build tools
+	go build -o bin/bare ./bench/peers/bare
+	cd bench/peers/node && npm ci --no-audit --no-fund --loglevel=error
+	mkdir -p docs out
+	go run ./bench/run --raw out/bench.json $(BENCH)
+
+microbench:
 	go test -run '^$$' -bench . ./transport/...

@@ -210,7 +210,7 @@ func (l *load) advance() error {
 	case warming:
 		if l.warm == len(l.subs) {
 			l.measure()
-			break
+			return l.advance() // nothing else may come that would start it
 		}
 		if l.due > 0 {
 			l.due = 0
@@ -226,7 +226,7 @@ func (l *load) advance() error {
 			return nil
 		}
 		switch {
-		case l.opts.Idle:
+		case l.opts.Idle: // the beat alone ends it
 		case l.opts.Period > 0:
 			n := l.due
 			l.due = 0
