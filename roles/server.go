@@ -176,6 +176,13 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 		s.stop()
 	})
 	stop := make(chan struct{})
+	tidyCtx, stopTidy := context.WithCancel(ctx)
+	g.Add(func() error {
+		tidy(tidyCtx, s.sio.Counters())
+		return nil
+	}, func(error) {
+		stopTidy()
+	})
 	g.Add(func() error {
 		select {
 		case <-ctx.Done():
