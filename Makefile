@@ -2,13 +2,15 @@
 # make test: install what the tests need, and run them all
 # make fuzz: each fuzz target for FUZZTIME
 # make lint: golangci-lint; it builds it first
-# make bench: the benchmarks
+# make bench: measure the server beside its peers, and write docs/BENCHMARKS.md (a quarter of an hour)
+# make microbench: the Go benchmarks of the hot path
 # make picture: the picture of an hour in the README, from simulated packets
 
 FUZZTIME ?= 30s
 DEMO ?=
+BENCH ?=
 
-.PHONY: build demo test check fuzz lint bench picture tools
+.PHONY: build demo test check fuzz lint bench microbench picture tools
 
 build:
 	go build -o bin/tbmsock .
@@ -41,6 +43,7 @@ test: tools check
 
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
+	go test -run '^$$' -fuzz '^FuzzValidJSON$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzRecord$$' -fuzztime $(FUZZTIME) ./transport/spool
 	go test -run '^$$' -fuzz '^FuzzUnmarshalProto$$' -fuzztime $(FUZZTIME) ./telemetry
@@ -59,5 +62,12 @@ picture: build
 	./bin/tbmsock simulate --duration 3h --rate 1hz | ./bin/tbmsock plot --output docs/hour.svg \
 		--from 2026-01-05T06:55:00Z --to 2026-01-05T07:55:00Z
 
-bench:
+# BENCH passes flags on: make bench BENCH="--only paced --rounds 1"
+bench: build tools
+	go build -o bin/bare ./bench/peers/bare
+	cd bench/peers/node && npm ci --no-audit --no-fund --loglevel=error
+	mkdir -p docs out
+	go run ./bench/run --raw out/bench.json $(BENCH)
+
+microbench:
 	go test -run '^$$' -bench . ./transport/...

@@ -197,6 +197,13 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
 	}
 	stop := make(chan struct{})
+	tidyCtx, stopTidy := context.WithCancel(ctx)
+	g.Add(func() error {
+		tidy(tidyCtx, s.sio.Counters())
+		return nil
+	}, func(error) {
+		stopTidy()
+	})
 	g.Add(func() error {
 		select {
 		case <-ctx.Done():

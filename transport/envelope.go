@@ -69,11 +69,38 @@ func (e *Envelope) Check() error {
 	return nil
 }
 
-// roomOf returns the room that an event's argument is for, "" for everyone. It reads no more of
-// the argument than that takes.
+// roomOf returns the room that an event's argument is for, "" for everyone: that of the envelope, if
+// the argument is one. Every event passes here, so it reads no more of the argument than that takes.
 func roomOf(v Value) string {
-	if e, ok := EnvelopeOf(v); ok {
+	if len(v.Attachments) > 0 {
+		e, _ := EnvelopeOf(v)
 		return e.Room
 	}
-	return ""
+	var source, boot, seq, packet bool
+	var room []byte
+	eachField(v.JSON, func(key, value []byte) bool {
+		switch string(key) {
+		case `"source"`:
+			source = isText(value)
+		case `"boot"`:
+			boot = isText(value)
+		case `"seq"`:
+			n, err := strconv.ParseUint(string(value), 10, 64)
+			seq = err == nil && n > 0
+		case `"room"`:
+			if value[0] == '"' {
+				room = value
+			}
+		case `"packet"`:
+			packet = true
+		}
+		return true
+	})
+	if !source || !boot || !seq || !packet || room == nil {
+		return ""
+	}
+	return keyText(room)
 }
+
+// isText tells whether valid JSON is a string that is not empty.
+func isText(value []byte) bool { return value[0] == '"' && len(value) > 2 }

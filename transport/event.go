@@ -61,9 +61,11 @@ func newEvent(p *packet) (*Event, error) {
 		return nil, protocolError("event without a name")
 	}
 	ev := &Event{Args: args[1:], nsp: string(p.nsp), ackID: p.id, wantsAck: p.hasID}
-	if err := args[0].Decode(&ev.Name); err != nil {
+	name := args[0].JSON
+	if len(args[0].Attachments) > 0 || name[0] != '"' {
 		return nil, protocolError("event name is no string")
 	}
+	ev.Name = keyText(name)
 	return ev, nil
 }
 

@@ -164,7 +164,7 @@ func (r *Relay) deliver(e *JournalEntry) {
 			r.opts.Feed.report(fmt.Errorf("transport: entry %d of the journal: %w", e.Offset, err))
 			return
 		}
-		d := delivery{relay: r, entry: e, name: name}
+		d := entryDelivery{relay: r, entry: e, name: name}
 		r.ns.hub.deliver(plain, rooms, e.Sid, &d)
 		for _, s := range d.behind {
 			s.follow(r, e.Offset)

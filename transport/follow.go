@@ -22,8 +22,8 @@ type follower struct {
 	stop     context.CancelFunc // of the goroutine that catches up
 }
 
-// delivery is one entry's way to the sockets under the hub's read lock.
-type delivery struct {
+// entryDelivery is one entry's way to the sockets under the hub's read lock.
+type entryDelivery struct {
 	relay  *Relay
 	entry  *JournalEntry
 	name   string
@@ -33,44 +33,33 @@ type delivery struct {
 
 // deliver is broadcast for a journal's entry. Only the feed's goroutine calls it, so that it may change
 // followers under the read lock: whoever else does holds the write lock.
-func (h *hub) deliver(plain *Frame, rooms []string, except string, d *delivery) {
-	var full []*Session
-	n := 0
+func (h *hub) deliver(plain *Frame, rooms []string, except string, e *entryDelivery) {
+	d := delivery{frame: plain}
 	h.each(rooms, []string{except}, func(s *Socket) {
-		f := plain
-		if fl := s.follows; fl != nil {
-			if fl.catching || d.entry.Offset < fl.next {
-				return
-			}
-			if f = d.frame(); f == nil {
-				return
-			}
-			if !s.session.outbox.hasRoom(f.size) {
-				fl.catching, fl.next = true, d.entry.Offset
-				d.behind = append(d.behind, s)
-				return
-			}
-		}
-		p := s.session.outbox.Push(f)
-		if p.Dropped > 0 {
-			h.counters.Dropped.Add(uint64(p.Dropped))
-		}
-		if p.Overflow {
-			full = append(full, s.session)
+		fl := s.follows
+		if fl == nil {
+			d.frame = plain
+			d.to(s)
 			return
 		}
-		if !p.Closed {
-			n++
+		if fl.catching || e.entry.Offset < fl.next {
+			return
 		}
+		if d.frame = e.frame(); d.frame == nil {
+			return
+		}
+		if !s.outbox.hasRoom(d.frame.size) {
+			fl.catching, fl.next = true, e.entry.Offset
+			e.behind = append(e.behind, s)
+			return
+		}
+		d.to(s)
 	})
-	h.counters.EventsOut.Add(uint64(n))
-	for _, s := range full {
-		s.overflow()
-	}
+	h.finish(&d)
 }
 
 // frame is the entry with its offset.
-func (d *delivery) frame() *Frame {
+func (d *entryDelivery) frame() *Frame {
 	if d.noted == nil {
 		f, err := eventFrame(d.relay.ns.name, d.name, []any{d.entry.Value, offsetNote{Offset: d.entry.Offset}}, 0, false)
 		if err != nil {
@@ -193,7 +182,7 @@ func (s *Socket) follow(r *Relay, from uint64) {
 
 // catchUp sends what stands in the journal from the offset on, and makes s live when there is no more.
 func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint64) error {
-	feed, h, out := r.opts.Feed, s.ns.hub, s.session.outbox
+	feed, h, out := r.opts.Feed, s.ns.hub, s.outbox
 	for {
 		last := feed.delivered.Load()
 		if last < next {

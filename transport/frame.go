@@ -1,6 +1,9 @@
 package transport
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Form names one way in which the same packet stands on a wire.
 type Form uint8
@@ -45,7 +48,8 @@ type Frame struct {
 	droppable   bool
 
 	mu   sync.Mutex // held while a form is made
-	wire [formCount][]byte
+	made [formCount]atomic.Bool
+	wire [formCount][]byte // each written before made says so, and never after
 }
 
 // NewFrame makes a frame of the given Engine.IO packet type. It copies text and keeps
@@ -84,10 +88,17 @@ func (f *Frame) Wire(form Form, encode func(f *Frame, prefixed []byte) []byte) [
 	if form == FormWebSocket3 && len(f.attachments) == 0 {
 		form = FormWebSocket
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.wire[form] == nil {
-		f.wire[form] = encode(f, f.buf)
+	if !f.made[form].Load() {
+		f.make(form, encode)
 	}
 	return f.wire[form]
+}
+
+func (f *Frame) make(form Form, encode func(f *Frame, prefixed []byte) []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.made[form].Load() {
+		f.wire[form] = encode(f, f.buf)
+		f.made[form].Store(true)
+	}
 }

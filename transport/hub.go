@@ -194,25 +194,75 @@ func (h *hub) each(rooms, except []string, f func(*Socket)) {
 
 // broadcast pushes f to everyone that rooms select and except does not.
 func (h *hub) broadcast(f *Frame, rooms, except []string) {
-	var full []*Session // ended after the lock is let go
-	n := 0
-	h.each(rooms, except, func(s *Socket) {
-		p := s.session.outbox.Push(f)
-		if p.Dropped > 0 {
-			h.counters.Dropped.Add(uint64(p.Dropped))
-		}
-		if p.Overflow {
-			full = append(full, s.session)
-			return
-		}
-		if !p.Closed {
-			n++
-		}
-	})
-	h.counters.EventsOut.Add(uint64(n))
-	for _, s := range full {
+	d := delivery{frame: f}
+	if !h.deliverPlain(&d, rooms, except) {
+		h.each(rooms, except, func(s *Socket) { d.to(s) })
+	}
+	h.finish(&d)
+}
+
+// finish counts, and ends the connections that could not be given the frame. The lock is let go.
+func (h *hub) finish(d *delivery) {
+	h.counters.EventsOut.Add(d.pushed)
+	if d.dropped > 0 {
+		h.counters.Dropped.Add(d.dropped)
+	}
+	for _, s := range d.full {
 		s.overflow()
 	}
+}
+
+// delivery is one frame on its way into queues.
+type delivery struct {
+	frame           *Frame
+	pushed, dropped uint64
+	full            []*Session // to be ended after the lock is let go
+}
+
+func (d *delivery) to(s *Socket) {
+	p := s.outbox.Push(d.frame)
+	switch {
+	case p == Pushed{}:
+		d.pushed++
+		return
+	case p.Overflow:
+		d.full = append(d.full, s.session)
+	case !p.Closed:
+		d.pushed++
+	}
+	d.dropped += uint64(p.Dropped)
+}
+
+// deliverPlain does what nearly every broadcast asks for, without a look at what its receivers are
+// members of: one room or everyone, but for one sid. It is false if this one asks for more.
+func (h *hub) deliverPlain(d *delivery, rooms, except []string) bool {
+	if len(rooms) > 1 || len(except) > 1 {
+		return false
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var sender *Socket
+	if len(except) == 1 {
+		sender = h.bySid[except[0]]
+		if sender == nil || h.rooms[except[0]] != nil {
+			return false
+		}
+	}
+	room := &h.all
+	if len(rooms) == 1 {
+		if h.bySid[rooms[0]] != nil {
+			return false
+		}
+		if room = h.rooms[rooms[0]]; room == nil {
+			return true
+		}
+	}
+	for _, s := range room.members {
+		if s != sender {
+			d.to(s)
+		}
+	}
+	return true
 }
 
 // inLocked tells whether s is in the room, its personal one included. hub.mu is held.

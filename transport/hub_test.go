@@ -9,7 +9,8 @@ import (
 
 func testSocket(ns *Namespace, sid string) *Socket {
 	s := &Socket{sid: sid, ns: ns, state: socketOpen}
-	s.session = &Session{outbox: NewOutbox(1<<30, DropOldest, nil)}
+	s.outbox = NewOutbox(1<<30, DropOldest, nil)
+	s.session = &Session{outbox: s.outbox}
 	return s
 }
 
@@ -21,6 +22,9 @@ func TestHubAgainstModel(t *testing.T) {
 	model := map[string]map[string]bool{} // sid -> rooms
 	rooms := []string{"a", "b", "c", "d"}
 	any := func() string {
+		if len(model) == 0 {
+			return "nobody"
+		}
 		i := rnd.IntN(len(model))
 		sids := make([]string, 0, len(model))
 		for sid := range model {
@@ -31,6 +35,12 @@ func TestHubAgainstModel(t *testing.T) {
 	}
 	some := func() []string {
 		var out []string
+		if rnd.IntN(3) == 0 { // one, as most have it
+			if rnd.IntN(2) == 0 {
+				return []string{any()}
+			}
+			return []string{rooms[rnd.IntN(len(rooms))]}
+		}
 		for _, r := range rooms {
 			if rnd.IntN(3) == 0 {
 				out = append(out, r)
@@ -54,6 +64,7 @@ func TestHubAgainstModel(t *testing.T) {
 			sockets[sid] = testSocket(ns, sid)
 			first := some()
 			ns.hub.add(sockets[sid], first, NewFrame(EngineMessage, "0"))
+			sockets[sid].outbox.Take(1<<20, nil)
 			model[sid] = map[string]bool{}
 			for _, r := range first {
 				if r != sid {
@@ -83,6 +94,12 @@ func TestHubAgainstModel(t *testing.T) {
 			to, except := some(), some()
 			got := map[string]int{}
 			ns.hub.each(to, except, func(s *Socket) { got[s.sid]++ })
+			ns.hub.broadcast(NewFrame(EngineMessage, "2"), to, except)
+			for sid, s := range sockets {
+				if n := len(s.outbox.Take(1<<20, nil)); n != got[sid] {
+					t.Fatalf("step %d: a broadcast to %v except %v pushed %d frames to %s, each selects it %d times", step, to, except, n, sid, got[sid])
+				}
+			}
 			for sid := range model {
 				want := 0
 				if (len(to) == 0 || in(sid, to)) && !in(sid, except) {

@@ -22,6 +22,14 @@ var (
 // every receiver, and no deeper than maxDepth. A broken value would make a JavaScript client
 // drop its connection, so it must not be relayed.
 func checkJSON(data []byte) error {
+	if _, ok := validJSON(data); ok {
+		return nil
+	}
+	return whyNotJSON(data)
+}
+
+// whyNotJSON names what is wrong with data.
+func whyNotJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return errUTF8
 	}
@@ -31,8 +39,6 @@ func checkJSON(data []byte) error {
 		case '"':
 			i = stringEnd(data, i) - 1
 		case '[', '{':
-			// Checked before json.Valid, so that no depth reaches it that it would
-			// have to hold state for.
 			if depth++; depth > maxDepth {
 				return errDepth
 			}
@@ -40,10 +46,7 @@ func checkJSON(data []byte) error {
 			depth--
 		}
 	}
-	if !json.Valid(data) {
-		return errJSON
-	}
-	return nil
+	return errJSON
 }
 
 // stringEnd returns the index after the string that begins at data[i], or len(data).
@@ -113,6 +116,25 @@ func splitArray(data []byte, into []json.RawMessage) (elems []json.RawMessage, o
 		}
 	}
 	return into, true
+}
+
+// splitPair is splitArray for an array known to have two elements: the second, which may be long, is
+// what stands between the comma and the bracket.
+func splitPair(data []byte, into []json.RawMessage) []json.RawMessage {
+	i := skipSpace(data, skipSpace(data, 0)+1)
+	end := valueEnd(data, i)
+	into = append(into, json.RawMessage(data[i:end:end]))
+	i = skipSpace(data, skipSpace(data, end)+1)
+	end = spaceBefore(data, spaceBefore(data, len(data))-1)
+	return append(into, json.RawMessage(data[i:end:end]))
+}
+
+// spaceBefore returns the index after the last byte before data[end] that is no white space.
+func spaceBefore(data []byte, end int) int {
+	for end > 0 && skipSpace(data[:end], end-1) == end {
+		end--
+	}
+	return end
 }
 
 // eachField calls f with the raw key (with its quotes) and value of each field of the valid

@@ -47,10 +47,12 @@ type Outbox struct {
 
 	mu      sync.Mutex
 	wake    func()
-	frames  []*Frame
-	head    int // frames[:head] are taken
-	bytes   int // of frames[head:]
-	dropped int // since the last notice
+	frames  []*Frame   // in few, or in more's array
+	few     [4]*Frame  // enough for a client that keeps up
+	more    *frameList // borrowed while more wait
+	head    int        // frames[:head] are taken
+	bytes   int        // of frames[head:]
+	dropped int        // since the last notice
 	awake   bool
 	closed  bool
 	drained chan struct{} // not nil: closed by the next Take
@@ -59,7 +61,37 @@ type Outbox struct {
 // NewOutbox makes a queue of at most limit bytes; a single frame larger than that is taken when
 // the queue is empty. notice, if not nil, makes the frame that stands for dropped events.
 func NewOutbox(limit int, policy SlowPolicy, notice func(dropped int) *Frame) *Outbox {
-	return &Outbox{limit: limit, policy: policy, notice: notice}
+	o := &Outbox{limit: limit, policy: policy, notice: notice}
+	o.frames = o.few[:0]
+	return o
+}
+
+// frameList is room for many frames. Clients for which nothing waits hold none.
+type frameList struct{ frames []*Frame }
+
+var frameLists = sync.Pool{New: func() any { return &frameList{make([]*Frame, 0, 64)} }}
+
+// keptFrames is the largest list that is kept for others: a client that stalls grows larger ones.
+const keptFrames = 4096
+
+// grow makes room in frames for one more. o.mu is held.
+func (o *Outbox) grow() {
+	if o.more == nil {
+		o.more = frameLists.Get().(*frameList)
+		o.frames = append(o.more.frames[:0], o.frames...)
+	}
+}
+
+// shrink gives back what grow has borrowed: nothing waits, and all of frames is nil. o.mu is held.
+func (o *Outbox) shrink() {
+	if o.more != nil {
+		if cap(o.frames) <= keptFrames {
+			o.more.frames = o.frames[:0]
+			frameLists.Put(o.more)
+		}
+		o.more = nil
+	}
+	o.frames, o.head = o.few[:0], 0
 }
 
 // Bind sets the function that wakes the writer. It must not block and must not call the outbox.
@@ -107,6 +139,9 @@ func (o *Outbox) Push(f *Frame) Pushed {
 			o.mu.Unlock()
 			return res
 		}
+	}
+	if len(o.frames) == cap(o.frames) {
+		o.grow()
 	}
 	o.frames = append(o.frames, f)
 	o.bytes += f.size
@@ -156,25 +191,28 @@ func (o *Outbox) Take(max int, into []*Frame) []*Frame {
 	if dropped > 0 && o.notice != nil {
 		into = append(into, nil)
 	}
-	taken := 0
-	for o.head < len(o.frames) && (taken == 0 || taken+o.frames[o.head].size <= max) {
-		f := o.frames[o.head]
-		o.frames[o.head] = nil
-		o.head++
-		taken += f.size
-		into = append(into, f)
-	}
-	o.bytes -= taken
-	if o.drained != nil && taken > 0 {
+	if o.drained != nil {
 		close(o.drained)
 		o.drained = nil
 	}
-	if o.head == len(o.frames) {
-		o.frames, o.head = o.frames[:0], 0
-		// A burst may have made the backing array large; an idle client keeps none of it.
-		if cap(o.frames) > 64 {
-			o.frames = nil
+	if o.bytes <= max {
+		waiting := o.frames[o.head:]
+		into = append(into, waiting...)
+		clear(waiting)
+		o.head, o.bytes = len(o.frames), 0
+	} else {
+		taken := 0
+		for o.head < len(o.frames) && (taken == 0 || taken+o.frames[o.head].size <= max) {
+			f := o.frames[o.head]
+			o.frames[o.head] = nil
+			o.head++
+			taken += f.size
+			into = append(into, f)
 		}
+		o.bytes -= taken
+	}
+	if o.head == len(o.frames) {
+		o.shrink()
 	} else if o.head > 1024 && o.head > len(o.frames)/2 {
 		n := copy(o.frames, o.frames[o.head:])
 		clear(o.frames[n:])
@@ -234,7 +272,9 @@ func (o *Outbox) Close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	o.frames, o.head, o.bytes = nil, 0, 0
+	clear(o.frames)
+	o.bytes = 0
+	o.shrink()
 	if o.drained != nil {
 		close(o.drained)
 		o.drained = nil

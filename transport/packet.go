@@ -29,7 +29,8 @@ type packet struct {
 	nsp         []byte // "/" if the text names none
 	id          uint64
 	hasID       bool
-	data        json.RawMessage // checked by checkJSON, or empty
+	data        json.RawMessage // checked by validJSON, or empty
+	commas      int             // between the elements of data, if it is an array
 	attachments [][]byte
 }
 
@@ -82,8 +83,9 @@ func decodePacket(text []byte) (packet, error) {
 	}
 	if i < len(text) {
 		p.data = json.RawMessage(text[i:])
-		if err := checkJSON(p.data); err != nil {
-			return p, protocolError("packet data: %w", err)
+		var ok bool
+		if p.commas, ok = validJSON(p.data); !ok {
+			return p, protocolError("packet data: %w", whyNotJSON(p.data))
 		}
 	}
 	return p, p.check()
@@ -133,7 +135,13 @@ func (p *packet) checkPlaceholders() error {
 // args splits the packet's array into values. Each holds all attachments of the packet if it
 // refers to any: placeholders keep their numbers.
 func (p *packet) args() Args {
-	elems, _ := splitArray(p.data, nil)
+	var space [4]json.RawMessage
+	elems := space[:0]
+	if p.commas == 1 {
+		elems = splitPair(p.data, elems)
+	} else {
+		elems, _ = splitArray(p.data, elems)
+	}
 	args := make(Args, len(elems))
 	for i, e := range elems {
 		args[i].JSON = e

@@ -163,7 +163,7 @@ func (sn *Session) connect(nsp string, auth Value) error {
 	if ns == nil {
 		return sn.refuse(nsp, errors.New("Invalid namespace"))
 	}
-	s := &Socket{ns: ns, session: sn, auth: auth}
+	s := &Socket{ns: ns, session: sn, outbox: sn.outbox, auth: auth}
 	switch {
 	case sn.revision5():
 		// Not the Engine.IO id: sids are shown to other clients, that one is a secret.

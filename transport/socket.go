@@ -16,6 +16,7 @@ type Socket struct {
 	sid     string
 	ns      *Namespace
 	session *Session
+	outbox  *Outbox // the session's, at hand for the fan-out
 	auth    Value
 	acks    ackTable
 

@@ -137,6 +137,7 @@ func (l *Link) write() {
 		// Under the lock, so that a wake-up comes either before, and its frames are seen
 		// here, or after, and it finds nobody writing.
 		batch.frames = l.opts.Outbox.Take(writeBatch, batch.frames[:0])
+		batch.used = max(batch.used, len(batch.frames))
 		if len(batch.frames) == 0 || l.isDone {
 			l.writing = false
 			l.noteFlushed()
@@ -178,14 +179,15 @@ type batch struct {
 	frames []*transport.Frame
 	bufs   net.Buffers
 	space  net.Buffers
+	used   int // of frames and space, at most
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 func (b *batch) release() {
-	clear(b.frames[:cap(b.frames)])
-	clear(b.space[:cap(b.space)])
-	b.bufs = nil
+	clear(b.frames[:b.used])
+	clear(b.space[:min(b.used, cap(b.space))])
+	b.bufs, b.used = nil, 0
 	batches.Put(b)
 }
 

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -13,14 +12,9 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 
 	"tbmsock/transport"
 )
-
-// readBuffer is the read buffer of a connection, in bytes. Most messages of clients are short,
-// and the buffer stays for as long as the connection does.
-const readBuffer = 1024
 
 // eagerRead is up to which announced length memory is set aside before the bytes have come.
 const eagerRead = 64 << 10
@@ -29,7 +23,7 @@ const eagerRead = 64 << 10
 // safe for concurrent use. Close unblocks both.
 type Socket struct {
 	conn   net.Conn
-	reader wsutil.Reader
+	reader *frameReader
 	mask   bool // client side: RFC 6455 section 5.3
 
 	wmu      sync.Mutex
@@ -75,19 +69,11 @@ func Dial(ctx context.Context, url string, header http.Header, limit int64) (*So
 }
 
 func newSocket(conn net.Conn, early []byte, state ws.State, limit int64) *Socket {
-	var src io.Reader = conn
-	if len(early) > 0 {
-		src = io.MultiReader(bytes.NewReader(early), conn)
+	return &Socket{
+		conn:   conn,
+		reader: newFrameReader(conn, early, state.ServerSide(), limit),
+		mask:   state.ClientSide(),
 	}
-	s := &Socket{conn: conn, mask: state.ClientSide()}
-	s.reader = wsutil.Reader{
-		Source:         bufio.NewReaderSize(src, readBuffer),
-		State:          state,
-		MaxFrameSize:   limit,
-		MaxMessageSize: limit,
-	}
-	s.reader.OnIntermediate = s.control
-	return s
 }
 
 // RemoteAddr is the peer's network address.
@@ -100,44 +86,48 @@ func (s *Socket) SetReadDeadline(t time.Time) error { return s.conn.SetReadDeadl
 // owns data. io.EOF means that the peer closed properly; [*transport.DisconnectError] that it
 // broke the protocol.
 func (s *Socket) Read() (binary bool, data []byte, err error) {
+	binary, data, err = s.read()
+	return binary, data, readError(err)
+}
+
+func (s *Socket) read() (binary bool, data []byte, err error) {
+	first := ws.OpContinuation // of the fragments in data
 	for {
-		h, err := s.reader.NextFrame()
+		h, err := s.reader.next()
 		if err != nil {
-			return false, nil, readError(err)
+			return false, nil, err
 		}
-		if h.OpCode.IsControl() {
-			if err := s.control(h, &s.reader); err != nil {
-				return false, nil, readError(err)
-			}
-			if err := s.reader.Discard(); err != nil {
-				return false, nil, readError(err)
+		if h.op.IsControl() {
+			if err := s.control(h); err != nil {
+				return false, nil, err
 			}
 			continue
 		}
-		data, err = s.message(h)
-		return h.OpCode == ws.OpBinary, data, readError(err)
+		switch {
+		case h.op == ws.OpContinuation && first == ws.OpContinuation:
+			return false, nil, ws.ErrProtocolContinuationUnexpected
+		case h.op != ws.OpContinuation && first != ws.OpContinuation:
+			return false, nil, ws.ErrProtocolContinuationExpected
+		case h.op != ws.OpContinuation:
+			first = h.op
+			data = []byte{}
+		}
+		if data, err = s.reader.payload(data, h); err != nil {
+			return false, nil, err
+		}
+		if h.fin {
+			return first == ws.OpBinary, data, nil
+		}
 	}
-}
-
-func (s *Socket) message(h ws.Header) ([]byte, error) {
-	if h.Fin && h.Length == 0 {
-		return []byte{}, s.reader.Discard()
-	}
-	if h.Fin && h.Length <= eagerRead {
-		data := make([]byte, h.Length)
-		_, err := io.ReadFull(&s.reader, data)
-		return data, err
-	}
-	return io.ReadAll(&s.reader)
 }
 
 // control answers a control frame (RFC 6455 section 5.5).
-func (s *Socket) control(h ws.Header, r io.Reader) error {
-	payload := make([]byte, h.Length) // at most 125: the reader has checked it
-	if _, err := io.ReadFull(r, payload); err != nil {
+func (s *Socket) control(h frameHeader) error {
+	payload, err := s.reader.payload(nil, h) // at most 125 bytes: the reader has checked it
+	if err != nil {
 		return err
 	}
-	switch h.OpCode {
+	switch h.op {
 	case ws.OpPing:
 		return s.writeFrame(ws.NewPongFrame(payload))
 	case ws.OpClose:
@@ -176,10 +166,12 @@ func readError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return err
-	case errors.Is(err, wsutil.ErrFrameTooLarge), errors.Is(err, wsutil.ErrMessageTooLarge):
-		return &transport.DisconnectError{Reason: transport.ReasonPayloadTooLarge, Err: err}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose, Err: err}
+	}
+	var known *transport.DisconnectError
+	if errors.As(err, &known) {
+		return err
 	}
 	var protocol ws.ProtocolError
 	if errors.As(err, &protocol) {
