@@ -30,7 +30,7 @@ func demoCommand() *cli.Command {
 			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
 			choiceFlag("format", "form of the packets on stdout", "text", "json"),
 			drainFlag(),
-		}, logFlags()...),
+		}, append(webFlags(), logFlags()...)...),
 		Action: runDemo,
 	}
 }
