@@ -14,18 +14,21 @@ export function decimals(c: Channel, size: number): number {
 
 export function figure(v: number, digits: number): string {
   if (!Number.isFinite(v)) return NONE;
-  const s = v.toFixed(digits);
-  // A thin space between thousands, and a real minus: columns stay aligned and are read at a glance.
+  return grouped(v.toFixed(digits));
+}
+
+/** A thin space between thousands, and a real minus: columns stay aligned and are read at a glance. */
+function grouped(s: string): string {
+  if (s.includes('e')) return s;
   const [whole, part] = (s.startsWith('-') ? s.slice(1) : s).split('.');
-  const grouped = whole!.length > 4 ? whole!.replace(/\B(?=(\d{3})+$)/g, '\u2009') : whole!;
-  const zero = Number(s) === 0;
-  return (s.startsWith('-') && !zero ? '\u2212' : '') + grouped + (part ? '.' + part : '');
+  const spaced = whole!.length > 4 ? whole!.replace(/\B(?=(\d{3})+$)/g, '\u2009') : whole!;
+  return (s.startsWith('-') && Number(s) !== 0 ? '\u2212' : '') + spaced + (part ? '.' + part : '');
 }
 
 /** A limit as short as it can be written. */
 export function short(v: number | undefined): string {
   if (v === undefined || !Number.isFinite(v)) return NONE;
-  return String(Number(v.toPrecision(6))).replace('-', '\u2212');
+  return grouped(String(Number(v.toPrecision(6))));
 }
 
 /** A span of time: 0.4 s, 12 s, 3 min 20 s, 2 h 05 min. */

@@ -80,6 +80,7 @@ export class Store {
   private readonly linkChanged = signal(0);
   private readonly byName = new Map<string, Source>();
   private number = 0;
+  private left = ''; // room that events are on their way from
   private dirty = false;
   private lastFigures = 0;
 
@@ -102,6 +103,7 @@ export class Store {
   changeRoom(room: string): void {
     const old = this.link.room;
     if (room === old) return;
+    this.left = old;
     this.prefs.room.set(room);
     this.link.changeRoom(room);
     // What was sent to the room that is left will not go on; what is for everyone will.
@@ -159,6 +161,7 @@ export class Store {
       this.others++;
       return;
     }
+    if (reading.room !== '' && reading.room === this.left && this.left !== this.link.room) return;
     let s = this.byName.get(reading.source);
     if (!s) {
       if (this.byName.size >= MAX_SOURCES) {

@@ -227,8 +227,9 @@ export class Series {
 
   /** The oldest that can be shown. */
   get oldest(): number {
-    const own = this.tiers[this.tiers.length - 1]!.oldest;
-    return this.history?.length ? Math.min(this.history.oldest, own) : own;
+    // A row has the time of its last reading, so that of the widest is not the oldest.
+    const times = [...this.tiers, this.history].flatMap((t) => (t?.length ? [t.oldest] : []));
+    return times.length ? Math.min(...times) : NaN;
   }
 
   add(time: number, values: ReadonlyMap<string, number>): void {

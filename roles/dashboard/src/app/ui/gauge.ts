@@ -20,6 +20,7 @@ export interface Gauge {
   readonly zones: readonly { readonly kind: string; readonly left: number; readonly width: number }[];
   readonly kind: string; // normal, warn, alarm
   readonly sign: string;
+  readonly beyond: number; // the level that it goes to, if it stays there
   readonly stale: boolean;
   readonly hint: string;
 }
@@ -75,6 +76,7 @@ export function gauge(s: Source, c: Channel, now: number): Gauge {
     value: figure(v, digits), low: figure(low, digits), high: figure(high, digits), at: pct(v), from: pct(low), to: pct(high), zones,
     kind: ['normal', 'warn', 'alarm'][Math.abs(level)]!,
     sign: level === 0 ? '' : (level > 0 ? '▲' : '▼').repeat(Math.abs(level)),
+    beyond: s.judges.get(c.id)?.beyond ?? 0,
     stale: s.stale(c, now),
     hint: `${c.name} (${c.id}): ${levelName(level)}; ${limits.join(', ')}; last 10 min ${figure(low, digits)} to ${figure(high, digits)} ${c.unit}`,
   };
@@ -83,7 +85,7 @@ export function gauge(s: Source, c: Channel, now: number): Gauge {
 @Component({
   selector: 'tbm-gauge',
   changeDetection: ChangeDetectionStrategy.OnPush,
-  host: { class: 'gauge', '[attr.data-channel]': 'channel().id', '[attr.data-level]': 'g().kind', '[class.stale]': 'g().stale', '[title]': 'g().hint' },
+  host: { class: 'gauge', '[attr.data-channel]': 'channel().id', '[attr.data-level]': 'g().kind', '[attr.data-beyond]': 'g().beyond', '[class.stale]': 'g().stale', '[title]': 'g().hint' },
   template: `
     <span class="name">{{ channel().name }}</span>
     <span class="bar" aria-hidden="true">

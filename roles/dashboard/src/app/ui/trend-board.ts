@@ -14,7 +14,7 @@ const MAX_LINES = 5;
   selector: 'tbm-trends',
   changeDetection: ChangeDetectionStrategy.OnPush,
   imports: [TrendPanel],
-  host: { class: 'card trends', 'data-testid': 'trends' },
+  host: { class: 'card trends', 'data-testid': 'trends', '[attr.data-from]': 'shown().from', '[attr.data-to]': 'shown().to' },
   template: `
     <h2>
       Trends
@@ -29,7 +29,7 @@ const MAX_LINES = 5;
         <button type="button" (click)="trends.zoom(0.5, centre())" aria-label="Zoom in" title="Zoom in (+)">+</button>
         <button type="button" (click)="trends.zoom(2, centre())" aria-label="Zoom out" title="Zoom out (−)">−</button>
         <button type="button" class="live" [class.on]="trends.end() === null" [attr.aria-pressed]="trends.end() === null" (click)="trends.live()" title="Follow the machine (L)">Live</button>
-        <button type="button" [class.on]="editing()" [attr.aria-pressed]="editing()" (click)="editing.set(!editing())">Channels</button>
+        <button type="button" data-testid="choose" [class.on]="editing()" [attr.aria-pressed]="editing()" (click)="editing.set(!editing())">Channels</button>
       </span>
       <span class="note" data-testid="trend-note">{{ note() }} @if (trends.progress()?.state === 'running') { <button type="button" (click)="trends.cancel()">Stop</button> }</span>
     </h2>
@@ -62,7 +62,7 @@ const MAX_LINES = 5;
       </div>
     }
     <div class="panels">
-      @for (p of trends.panels(); track $index) { <tbm-trend-panel [source]="source()" [ids]="p" /> }
+      @for (p of trends.panels(); track $index) { <tbm-trend-panel [source]="source()" [ids]="p" [times]="$last" /> }
     </div>
   `,
 })
@@ -81,6 +81,12 @@ export class TrendBoard {
     return this.source().arranged();
   });
 
+  readonly shown = computed(() => {
+    this.store.figures();
+    this.trends.end();
+    return this.trends.window(this.source());
+  });
+
   /** What the window shows that is not now, and why it may be empty. */
   readonly note = computed(() => {
     this.store.figures();
@@ -92,7 +98,7 @@ export class TrendBoard {
     const past = this.trends.end() !== null;
     const missing = from < oldest - 2000 && this.store.linkState().journal === 'no';
     if (past) return `${day(from)} ${clock(from)} to ${clock(to)} UTC${missing ? '; nothing older is kept' : ''}`;
-    return missing && this.trends.span() !== Infinity ? `since ${clock(oldest)} UTC; this server keeps no journal` : '';
+    return missing && this.trends.span() !== Infinity ? `no journal: nothing before ${clock(oldest)} UTC` : '';
   });
 
   name(id: string): string {

@@ -2,7 +2,7 @@
 // window; the chart only draws what it holds.
 import { ChangeDetectionStrategy, Component, ElementRef, computed, effect, inject, input, signal, untracked, viewChild } from '@angular/core';
 import uPlot from 'uplot';
-import { decimals, figure } from '../format';
+import { decimals, figure, short } from '../format';
 import type { Channel } from '../machine/dictionary';
 import type { Source } from '../machine/source';
 import { Prefs } from '../prefs';
@@ -22,7 +22,7 @@ const SYNC = 'trends';
     <header>
       @for (l of legend(); track l.id) {
         <span class="key" [attr.data-channel]="l.id">
-          <i [class]="'line' + $index"></i>{{ l.name }} <b>{{ l.value }}</b> <small>{{ l.unit }}</small>
+          <i [class]="'line' + $index"></i>{{ l.name }} <b>{{ l.value }}</b><small>{{ l.unit }}</small>
         </span>
       }
       @if (hoverText()) { <span class="at">{{ hoverText() }}</span> }
@@ -36,6 +36,8 @@ export class TrendPanel {
   private readonly prefs = inject(Prefs);
   readonly source = input.required<Source>();
   readonly ids = input.required<readonly string[]>();
+  /** Whether the times stand below it: they are the same for all charts. */
+  readonly times = input(true);
   readonly plot = viewChild.required<ElementRef<HTMLElement>>('plot');
 
   /** Row under the pointer, of any chart; -1 for none. */
@@ -130,10 +132,14 @@ export class TrendPanel {
     const font = `11px ${style.fontFamily}`;
     const units = [...new Set(channels.map((c) => c.unit))];
     const scales: uPlot.Scales = { x: { time: false, auto: false } };
-    const axes: uPlot.Axis[] = [{ stroke: dim, grid, ticks: { ...grid, size: 4 }, font, size: 22, gap: 3, space: 90, incrs: timeLabels.steps, values: timeLabels.values }];
+    const times = this.times();
+    const axes: uPlot.Axis[] = [{
+      stroke: dim, grid, ticks: { ...grid, size: 4 }, font, size: times ? 22 : 7, gap: 3, space: 90, incrs: timeLabels.steps,
+      values: times ? timeLabels.values : (_u, splits) => splits.map(() => ''),
+    }];
     units.forEach((unit, i) => {
       scales[`y${unit}`] = { auto: true, range: (_u, min, max) => yRange(min, max) };
-      if (i < 2) axes.push({ scale: `y${unit}`, side: i === 0 ? 3 : 1, stroke: dim, grid: i === 0 ? grid : { show: false }, ticks: { show: false }, font, size: 48, gap: 4, space: 26 });
+      if (i < 2) axes.push({ scale: `y${unit}`, side: i === 0 ? 3 : 1, stroke: dim, grid: i === 0 ? grid : { show: false }, ticks: { show: false }, font, size: 48, gap: 4, space: 26, values: (_u, splits) => splits.map((v) => short(v)) });
     });
     const series: uPlot.Series[] = [{}];
     const bands: uPlot.Band[] = [];
