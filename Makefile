@@ -3,11 +3,12 @@
 # make fuzz: each fuzz target for FUZZTIME
 # make lint: golangci-lint; it builds it first
 # make bench: the benchmarks
+# make picture: the picture of an hour in the README, from simulated packets
 
 FUZZTIME ?= 30s
 DEMO ?=
 
-.PHONY: build demo test check fuzz lint bench tools
+.PHONY: build demo test check fuzz lint bench picture tools
 
 build:
 	go build -o bin/tbmsock .
@@ -42,6 +43,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzUnmarshalProto$$' -fuzztime $(FUZZTIME) ./telemetry
+	go test -run '^$$' -fuzz '^FuzzParseJSON$$' -fuzztime $(FUZZTIME) ./telemetry/recording
 	go test -run '^$$' -fuzz '^FuzzHandshake$$' -fuzztime $(FUZZTIME) ./transport/wire
 	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine4
 	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine4
@@ -50,6 +52,10 @@ fuzz:
 
 lint:
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+picture: build
+	./bin/tbmsock simulate --duration 3h --rate 1hz | ./bin/tbmsock plot --output docs/hour.svg \
+		--from 2026-01-05T06:55:00Z --to 2026-01-05T07:55:00Z
 
 bench:
 	go test -run '^$$' -bench . ./transport/...

@@ -73,7 +73,11 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			telemetryCommand(),
 			loggerCommand(),
 			demoCommand(),
+			injectCommand(),
+			simulateCommand(),
+			plotCommand(),
 			dictionaryCommand(),
+			journalCommand(),
 			versionCommand(),
 		},
 	}

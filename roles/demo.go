@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -23,14 +24,12 @@ func demoCommand() *cli.Command {
 			valueFlag("rate", "how often a packet is sent", &rateValue{time.Second, "1hz"}),
 			textFlag("source", "name of the machine", "tbm-1"),
 			textFlag("room", "room that the packets are for", "ops"),
-			choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
-			countFlag("seed", "seed of the simulation", 1, 1<<62),
 			countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
-			choiceFlag("format", "form of the packets on stdout", "text", "json"),
+			textFlag("data-dir", "directory of the server's journal; memory keeps it until the demo ends, off keeps none", dataMemory),
 			drainFlag(),
-		}, append(webFlags(), logFlags()...)...),
+		}, slices.Concat(machineFlags(), formatFlags(), outputFlags(), webFlags(), logFlags())...),
 		Action: runDemo,
 	}
 }
@@ -44,7 +43,13 @@ func runDemo(c *cli.Context) error {
 	}
 	defer func() { _ = ln.Close() }()
 	url := "http://" + ln.Addr().String()
-	server, err := part(c, serverFlags(), func(p *cli.Context) (*serverRole, error) { return newServerRole(p, log) }, nil)
+	server, err := part(c, serverFlags(), func(p *cli.Context) (*serverRole, error) {
+		s, err := newServerRole(p, log)
+		if err == nil {
+			err = s.open(c.Context, p)
+		}
+		return s, err
+	}, map[string]string{"fsync": "always"}) // the demo's own is the logger's
 	if err != nil {
 		return usage(err)
 	}
@@ -96,7 +101,7 @@ func part[T any](c *cli.Context, flags []cli.Flag, make func(*cli.Context) (T, e
 	}
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
-		if set.Lookup(name) == nil {
+		if _, given := values[name]; given || set.Lookup(name) == nil {
 			continue
 		}
 		value := c.String(name)

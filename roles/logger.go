@@ -2,7 +2,7 @@ package roles
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,24 +15,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tbmsock/telemetry"
+	"tbmsock/telemetry/recording"
 	"tbmsock/transport"
 )
-
-func loggerFlags() []cli.Flag {
-	return append(clientFlags(),
-		listFlag("room", "room to join (repeatable); what is for everyone is logged too", transport.CheckRoom),
-		listFlag("event", "event to log (repeatable)", nil, transport.EventTelemetry),
-		choiceFlag("format", "form of the lines on stdout", "text", "json"),
-	)
-}
 
 func loggerCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "logger",
 		Usage: "listen for log_telemetry and log every packet",
-		Description: "Packets go to stdout, one a line; at the end, and on SIGUSR1, a summary of what was received\n" +
-			"and what is missing goes to the log.\n\n" +
-			"Example: tbmsock logger --room ops --format json > packets.jsonl",
+		Description: "Packets go to stdout, one a line, and what passes a limit of the dictionary, or becomes stale, is a\n" +
+			"line of its own; at the end, and on SIGUSR1, a summary of what was received and what is missing\n" +
+			"goes to the log. In text a * behind a number stands for a warning, a ! for an alarm, a ? for stale.\n\n" +
+			"Examples:\n" +
+			"  tbmsock logger --room ops --channels thrust.*,derived.fpi\n" +
+			"  tbmsock logger --room ops --alarms-only\n" +
+			"  tbmsock logger --room ops --output packets.jsonl --keep 30 > /dev/null",
 		Flags: append(loggerFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
 			l, err := newLoggerRole(c, newLog(c, c.App.ErrWriter), c.App.Writer)
@@ -49,13 +46,19 @@ type loggerRole struct {
 	log    *logrus.Logger
 	client *transport.Client
 	now    func() time.Time
-	json   bool
 	ready  chan struct{} // closed when the rooms have been joined for the first time
 
 	mu       sync.Mutex
 	out      io.Writer
+	form     *lineForm // of what goes to out
+	file     *recording.File
+	fileForm *lineForm // nil without a file
 	tracker  transport.Tracker
-	packet   telemetry.Packet // the last one of protobuf, whose memory is used again
+	watches  *watches
+	packet   telemetry.Packet // the last one, whose memory is used again
+	began    bool             // out has its header
+	offset   uint64           // in the journal, of the last event; 0 if it is not known
+	lastName string           // that event's
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
@@ -63,7 +66,20 @@ type loggerRole struct {
 }
 
 func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRole, error) {
-	l := &loggerRole{log: log, now: time.Now, out: out, json: choiceOf(c, "format") == "json", ready: make(chan struct{}), failed: make(chan error, 1)}
+	l := &loggerRole{log: log, now: time.Now, out: out, ready: make(chan struct{}), failed: make(chan error, 1)}
+	dictionary, err := loadDictionary(c)
+	if err != nil {
+		return nil, err
+	}
+	var channels []string
+	if patterns := listOf(c, "channels"); len(patterns) > 0 {
+		if channels, err = telemetry.MatchChannels(patterns); err != nil {
+			return nil, fmt.Errorf("--channels: %w", err)
+		}
+	}
+	only := c.Bool("alarms-only")
+	l.watches = newWatches(dictionary)
+	l.form = newLineForm(choiceOf(c, "format"), channels, wantsColor(choiceOf(c, "color"), out), only, dictionary)
 	opts, err := clientOptions(c, log)
 	if err != nil {
 		return nil, err
@@ -86,10 +102,8 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	if l.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
-	for _, room := range rooms {
-		if err := l.client.Join(room); err != nil {
-			return nil, fmt.Errorf("--room: %w", err)
-		}
+	if err := l.follow(c, rooms); err != nil {
+		return nil, err
 	}
 	for _, event := range listOf(c, "event") {
 		if err := transport.CheckEvent(event); err != nil {
@@ -98,6 +112,13 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		l.client.On(event, l.event)
 	}
 	l.client.On("dropped", l.droppedByServer)
+	// Last, since it has to be closed again.
+	if path := c.String("output"); path != "" {
+		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
+		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
@@ -123,7 +144,11 @@ func (l *loggerRole) run(ctx context.Context) error {
 			}
 		}
 	}, func(error) { stop() })
+	g.Add(func() error { l.watch(clientCtx); return nil }, func(error) { stop() })
 	err := g.Run()
+	if l.file != nil {
+		err = errors.Join(err, l.file.Close())
+	}
 	l.summary()
 	if err != nil {
 		return fmt.Errorf("tbmsock logger: %w", err)
@@ -152,89 +177,107 @@ func (l *loggerRole) settle(n uint64) {
 	}
 }
 
-// line is one event as JSON: the envelope's fields, or the value of a client that sends none.
-type line struct {
-	Received time.Time           `json:"received"` // by this logger's clock, UTC
-	Event    string              `json:"event"`
-	Envelope *transport.Envelope `json:"envelope,omitempty"`
-	Value    *transport.Value    `json:"value,omitempty"` // binary parts as base64
+// watch looks, twice a second, for what has become stale.
+func (l *loggerRole) watch(ctx context.Context) {
+	ticker := time.NewTicker(500 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		l.mu.Lock()
+		now := l.now()
+		for _, s := range l.watches.bySource {
+			s.changes = s.changes[:0]
+			s.monitor.Check(now, s.note)
+			l.changed(s, now)
+		}
+		l.mu.Unlock()
+	}
 }
 
 func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
-	if len(ev.Args) == 0 {
-		ev.Args = transport.Args{{}}
+	v := transport.Value{}
+	if len(ev.Args) > 0 {
+		v = ev.Args[0]
 	}
-	at := l.now().UTC()
-	for i := range ev.Args[:1] { // more than one argument is nothing that the contract knows
-		v := ev.Args[i]
-		e, ok := transport.EnvelopeOf(v)
-		l.mu.Lock()
-		l.received++
-		if ok {
-			l.tracker.Add(&e)
-			l.readProto(&e)
-		} else {
-			l.others++
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	offset, repeat := l.isRepeat(ev)
+	if repeat {
+		return
+	}
+	l.received++
+	r := recording.Record{Received: l.now().UTC(), Event: ev.Name, Offset: offset}
+	e, ok := transport.EnvelopeOf(v)
+	if !ok {
+		l.others++
+		r.Value = &v
+		l.write(&r, normal)
+		return
+	}
+	l.tracker.Add(&e)
+	r.Envelope = &e
+	if !recording.ReadPacket(&e, &l.packet) {
+		l.write(&r, normal)
+		return
+	}
+	r.Packet = &l.packet
+	s := l.watches.observe(&r)
+	if s != nil {
+		l.changed(s, r.Received)
+	}
+	l.write(&r, s.state())
+}
+
+// write puts the record out, and into the file.
+func (l *loggerRole) write(r *recording.Record, state func(string) telemetry.ChannelState) {
+	l.print(l.form.record(r, state))
+	if l.file != nil {
+		if line := l.fileForm.record(r, state); line != nil {
+			l.file.Write(line)
 		}
-		var text []byte
-		if l.json {
-			text = jsonLine(at, ev.Name, &e, ok, v)
-		} else {
-			text = textLine(at, ev.Name, &e, ok, v)
+	}
+}
+
+// changed puts a source's changes of state out, and into the file. A table of packets has no place for
+// them: there the log tells.
+func (l *loggerRole) changed(s *sourceWatch, now time.Time) {
+	if len(s.changes) == 0 {
+		return
+	}
+	if l.form.format == "csv" && !l.form.only {
+		for i := range s.changes {
+			c := &s.changes[i]
+			l.log.WithFields(logrus.Fields{"source": s.source, "channel": c.Channel.ID, "value": c.Value, "reason": c.Reason()}).Warn(c.To.String())
 		}
-		_, err := l.out.Write(text)
-		l.mu.Unlock()
-		if err != nil {
-			select {
-			case l.failed <- fmt.Errorf("stdout: %w", err):
-			default:
+	}
+	if l.file != nil {
+		for i := range s.changes {
+			if line := l.fileForm.change(s.source, &s.changes[i]); line != nil {
+				l.file.Write(line)
 			}
 		}
 	}
+	s.writeChanges(l.form, now, l.print)
 }
 
-func jsonLine(at time.Time, event string, e *transport.Envelope, isEnvelope bool, v transport.Value) []byte {
-	out := line{Received: at, Event: event}
-	if isEnvelope {
-		out.Envelope = e
-	} else {
-		out.Value = &v
-	}
-	b, err := json.Marshal(out)
-	if err != nil { // cannot be: what arrived is valid JSON
-		b, _ = json.Marshal(map[string]any{"received": at, "event": event, "error": err.Error()})
-	}
-	return append(b, '\n')
-}
-
-func textLine(at time.Time, event string, e *transport.Envelope, isEnvelope bool, v transport.Value) []byte {
-	const clock = "15:04:05.000"
-	if isEnvelope {
-		room := ""
-		if e.Room != "" {
-			room = " [" + e.Room + "]"
-		}
-		return fmt.Appendf(nil, "%s %s #%d%s %s\n", e.Time.UTC().Format(clock), e.Source, e.Seq, room, e.Packet)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		b = []byte(err.Error())
-	}
-	return fmt.Appendf(nil, "%s %s %s\n", at.Format(clock), event, b)
-}
-
-// readProto gives an envelope of protobuf the packet that it would have in JSON. Bytes that are no
-// packet stay what they are.
-func (l *loggerRole) readProto(e *transport.Envelope) {
-	if e.Proto == nil {
+// print writes to stdout; that it fails ends the logger.
+func (l *loggerRole) print(line []byte) {
+	if len(line) == 0 {
 		return
 	}
-	body, err := json.Marshal(e.Proto)
-	if l.packet.UnmarshalProto(e.Proto) == nil {
-		body, err = json.Marshal(&l.packet)
+	if !l.began {
+		l.began = true
+		line = append(l.form.header(), line...)
 	}
-	if err == nil {
-		e.Packet = body
+	if _, err := l.out.Write(line); err != nil {
+		select {
+		case l.failed <- fmt.Errorf("stdout: %w", err):
+		default:
+		}
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oklog/run"
@@ -17,10 +19,11 @@ import (
 	"tbmsock/transport"
 	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
+	"tbmsock/transport/journal"
 )
 
 func serverFlags() []cli.Flag {
-	return append(webFlags(), []cli.Flag{
+	return slices.Concat([]cli.Flag{
 		textFlag("listen", "address to listen on, host:port; port 0 takes a free one", "127.0.0.1:8080"),
 		textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 		listFlag("namespace", "namespace in which telemetry is relayed, each with rooms of its own (repeatable)", transport.CheckNamespace, "/"),
@@ -35,7 +38,7 @@ func serverFlags() []cli.Flag {
 		choiceFlag("slow-client", "what happens to a client for which more would wait", "drop-oldest", "disconnect"),
 		dictionaryFlag(),
 		drainFlag(),
-	}...)
+	}, webFlags(), journalFlags())
 }
 
 func serverCommand() *cli.Command {
@@ -52,9 +55,12 @@ func serverCommand() *cli.Command {
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			if err := s.open(c.Context, c); err != nil {
+				return fmt.Errorf("tbmsock server: %w", err)
+			}
 			ln, err := net.Listen("tcp", c.String("listen"))
 			if err != nil {
-				return fmt.Errorf("tbmsock server: --listen %s: %w", c.String("listen"), err)
+				return errors.Join(fmt.Errorf("tbmsock server: --listen %s: %w", c.String("listen"), err), s.closeJournal())
 			}
 			fmt.Fprintf(c.App.Writer, "listening on http://%s\n", ln.Addr())
 			return s.run(c.Context, ln)
@@ -69,6 +75,10 @@ type serverRole struct {
 	http  *http.Server
 	ends  *endpoints
 	drain time.Duration
+
+	mu      sync.Mutex // of feed while the journal is opened: its health is told from the first moment on
+	journal *journal.Journal
+	feed    *transport.Feed // nil without a journal
 }
 
 func checkAlias(a string) error {
@@ -76,7 +86,7 @@ func checkAlias(a string) error {
 	if !ok || name == "" || event != transport.EventTelemetry {
 		return fmt.Errorf("use NAME=%s", transport.EventTelemetry)
 	}
-	return nil
+	return transport.CheckAlias(name)
 }
 
 func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
@@ -113,19 +123,6 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	var aliases []string
-	for _, a := range listOf(c, "alias") {
-		name, _, _ := strings.Cut(a, "=")
-		aliases = append(aliases, name)
-	}
-	for _, name := range listOf(c, "namespace") {
-		ns := role.sio.Of(name)
-		if _, err := transport.NewRelay(ns, transport.RelayOptions{Aliases: aliases}); err != nil {
-			return nil, fmt.Errorf("--alias: %w", err)
-		}
-		ns.OnConnect(role.connected)
-		ns.OnDisconnect(role.disconnected)
-	}
 	dictionary, err := loadDictionary(c)
 	if err != nil {
 		return nil, err
@@ -155,6 +152,27 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	return role, nil
 }
 
+// open opens the journal, and defines the events of the relay.
+func (s *serverRole) open(ctx context.Context, c *cli.Context) error {
+	if err := s.openJournal(ctx, c); err != nil {
+		return err
+	}
+	var aliases []string
+	for _, a := range listOf(c, "alias") {
+		name, _, _ := strings.Cut(a, "=")
+		aliases = append(aliases, name)
+	}
+	for _, name := range listOf(c, "namespace") {
+		ns := s.sio.Of(name)
+		if _, err := transport.NewRelay(ns, transport.RelayOptions{Aliases: aliases, Feed: s.feed}); err != nil {
+			return errors.Join(fmt.Errorf("--alias: %w", err), s.closeJournal())
+		}
+		ns.OnConnect(s.connected)
+		ns.OnDisconnect(s.disconnected)
+	}
+	return nil
+}
+
 func serverEngines() []transport.NewEngine {
 	return []transport.NewEngine{engine4.New, engine3.New}
 }
@@ -178,6 +196,10 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	}, func(error) {
 		s.stop()
 	})
+	if s.feed != nil {
+		feedCtx, stopFeed := context.WithCancel(context.Background())
+		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
+	}
 	stop := make(chan struct{})
 	g.Add(func() error {
 		select {
@@ -188,7 +210,7 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	}, func(error) {
 		close(stop)
 	})
-	return g.Run()
+	return errors.Join(g.Run(), s.closeJournal())
 }
 
 func (s *serverRole) stop() {

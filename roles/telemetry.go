@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/oklog/run"
@@ -17,16 +18,14 @@ import (
 )
 
 func telemetryFlags() []cli.Flag {
-	return append(clientFlags(),
+	return append(append(clientFlags(),
 		valueFlag("rate", "how often a reading is taken and sent: 10hz, 0.5hz, 2khz, 600/min, or the time between two, 100ms", &rateValue{100 * time.Millisecond, "10hz"}),
 		textFlag("source", "name of the machine", "tbm-1"),
 		textFlag("room", "room that the packets are for; empty for everyone", ""),
-		choiceFlagDefault("machine", "machine that is simulated", "epb", "epb", "hardrock", "micro"),
 		choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
-		countFlag("seed", "seed of the simulation; the same seed gives the same packets", 1, 1<<62),
 		countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 		durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
-	)
+	), machineFlags()...)
 }
 
 func telemetryCommand() *cli.Command {
@@ -51,13 +50,16 @@ func telemetryCommand() *cli.Command {
 type telemetryRole struct {
 	log      *logrus.Logger
 	client   *transport.Client
-	machine  *simulator.Machine
 	envelope transport.Envelope // of the last packet
 	protobuf bool
 	period   time.Duration
 	count    int64
 	duration time.Duration
 	drain    time.Duration
+
+	mu      sync.Mutex // of the machine: faults come from the connection
+	machine *simulator.Machine
+	down    bool // the machine's link is
 }
 
 func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error) {
@@ -94,13 +96,14 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 	if t.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
-	t.machine, err = simulator.New(simulator.Options{
-		Machine: simulator.Kind(choiceOf(c, "machine")),
-		Seed:    uint64(countOf(c, "seed")),
-		Start:   time.Now(),
-	})
-	if err != nil {
+	if t.machine, err = newMachine(c, time.Now()); err != nil {
 		return nil, err
+	}
+	t.client.On(transport.EventInject, t.inject)
+	if room := transport.InjectRoom(t.envelope.Source); transport.CheckRoom(room) == nil {
+		if err := t.client.Join(room); err != nil {
+			return nil, err
+		}
 	}
 	return t, nil
 }
@@ -147,7 +150,7 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 		if skipped > 0 {
 			t.log.WithField("readings", skipped).Warn("the clock jumped: readings left out")
 		}
-		t.machine.Next(at, &packet)
+		t.read(at, &packet)
 		if err := t.publish(ctx, at, &packet); err != nil {
 			return err
 		}
@@ -159,6 +162,24 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// read takes a reading, and breaks the link if the machine's is.
+func (t *telemetryRole) read(at time.Time, packet *telemetry.Packet) {
+	t.mu.Lock()
+	t.machine.Next(at, packet)
+	down := t.machine.LinkDown()
+	t.mu.Unlock()
+	if down == t.down {
+		return
+	}
+	if t.down = down; down {
+		t.log.Warn("the machine's link is down: packets wait")
+		t.client.Hold()
+	} else {
+		t.log.Info("the machine's link is up again")
+		t.client.Release()
+	}
 }
 
 // publish sends one reading in its envelope.

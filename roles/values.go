@@ -204,6 +204,20 @@ func (v *countValue) Set(s string) error {
 	return nil
 }
 
+// numberValue is a number with a fraction.
+type numberValue struct{ v, min, max float64 }
+
+func (v *numberValue) String() string { return strconv.FormatFloat(v.v, 'g', -1, 64) }
+
+func (v *numberValue) Set(s string) error {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(f >= v.min && f <= v.max) { // NaN too
+		return fmt.Errorf("use a number from %v to %v", v.min, v.max)
+	}
+	v.v = f
+	return nil
+}
+
 // listValue is a flag that may be given several times; in the environment its items are
 // separated by commas. Giving it replaces the default.
 type listValue struct {

@@ -82,6 +82,7 @@ type endpoints struct {
 	namespaces []string
 	started    time.Time
 	stopping   atomic.Bool
+	trouble    atomic.Pointer[string] // why the journal takes nothing; nil: it does, or there is none
 }
 
 // ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
@@ -95,6 +96,10 @@ func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p == "/readyz":
 		if e.stopping.Load() {
 			text(w, r, http.StatusServiceUnavailable, "the server is stopping\n")
+			return
+		}
+		if why := e.trouble.Load(); why != nil {
+			text(w, r, http.StatusServiceUnavailable, *why+"\n")
 			return
 		}
 		text(w, r, http.StatusOK, "ready\n")

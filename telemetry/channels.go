@@ -3,6 +3,7 @@ package telemetry
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -236,6 +237,30 @@ var channelFields = []channelField{
 		}
 		return &p.Hydraulics.OilTemperature
 	}},
+	{"hydraulics.articulation_1", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation1
+	}},
+	{"hydraulics.articulation_2", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation2
+	}},
+	{"hydraulics.articulation_3", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation3
+	}},
+	{"hydraulics.articulation_4", func(p *Packet) *float64 {
+		if p.Hydraulics == nil {
+			return nil
+		}
+		return &p.Hydraulics.Articulation4
+	}},
 	{"atmosphere.ch4", func(p *Packet) *float64 {
 		if p.Atmosphere == nil {
 			return nil
@@ -309,6 +334,57 @@ func ChannelIDs() []string {
 	return ids
 }
 
+// ChannelIndex is the channel's place in ChannelIDs, or -1.
+func ChannelIndex(id string) int {
+	if i, ok := channelIndex[id]; ok {
+		return i
+	}
+	return -1
+}
+
+// At is the channel with the index, nil if the packet has no such group: the way to all channels of
+// many packets. It points into the packet.
+func (p *Packet) At(index int) *float64 { return channelFields[index].field(p) }
+
+// HasGroup tells whether the packet has any channel at all.
+func (p *Packet) HasGroup() bool {
+	return p.Cutterhead != nil || p.Thrust != nil || p.Chamber != nil || p.Screw != nil || p.Conditioning != nil ||
+		p.Muck != nil || p.Guidance != nil || p.Hydraulics != nil || p.Atmosphere != nil || p.Power != nil
+}
+
+// Make gives the packet the channel's group if it does not have it.
+func (p *Packet) Make(id string) {
+	group, _, _ := strings.Cut(id, ".")
+	switch group {
+	case "cutterhead":
+		makeGroup(&p.Cutterhead)
+	case "thrust":
+		makeGroup(&p.Thrust)
+	case "chamber":
+		makeGroup(&p.Chamber)
+	case "screw":
+		makeGroup(&p.Screw)
+	case "conditioning":
+		makeGroup(&p.Conditioning)
+	case "muck":
+		makeGroup(&p.Muck)
+	case "guidance":
+		makeGroup(&p.Guidance)
+	case "hydraulics":
+		makeGroup(&p.Hydraulics)
+	case "atmosphere":
+		makeGroup(&p.Atmosphere)
+	case "power":
+		makeGroup(&p.Power)
+	}
+}
+
+func makeGroup[T any](group **T) {
+	if *group == nil {
+		*group = new(T)
+	}
+}
+
 // Value returns the channel's value; ok is false if the machine has no such channel.
 func (p *Packet) Value(id string) (v float64, ok bool) {
 	i, known := channelIndex[id]
@@ -336,29 +412,29 @@ func (p *Packet) Set(id string, v float64) bool {
 	return true
 }
 
-// MatchChannels returns the ids, in their stable order, that any of the patterns matches: an id, or
-// a group with a star, "cutterhead.*". A pattern that matches nothing is an error.
+// MatchChannels returns the ids of packet and derived channels that the patterns match, in the order of
+// the patterns, each once: an id, or a group with a star, "cutterhead.*". A pattern that matches nothing
+// is an error.
 func MatchChannels(patterns []string) ([]string, error) {
-	wanted := make([]bool, len(channelFields))
+	all := append(ChannelIDs(), DerivedIDs()...)
+	var ids []string
 	for _, p := range patterns {
 		found := false
-		for i, c := range channelFields {
-			ok, err := path.Match(p, c.id)
+		for _, id := range all {
+			ok, err := path.Match(p, id)
 			if err != nil {
 				return nil, fmt.Errorf("channel %q: %w", p, err)
 			}
-			if ok {
-				wanted[i], found = true, true
+			if !ok {
+				continue
+			}
+			found = true
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
 			}
 		}
 		if !found {
 			return nil, fmt.Errorf("channel %q: there is none; use ids such as thrust.total, or a group, cutterhead.*", p)
-		}
-	}
-	var ids []string
-	for i, w := range wanted {
-		if w {
-			ids = append(ids, strings.Clone(channelFields[i].id))
 		}
 	}
 	return ids, nil

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"tbmsock/telemetry/internal/yamldoc"
 )
 
 //go:embed dictionary.yaml
@@ -32,6 +33,12 @@ type Limits struct {
 	LowAlarm, LowWarn, HighWarn, HighAlarm float64
 }
 
+// NoLimits has none.
+func NoLimits() Limits {
+	nan := math.NaN()
+	return Limits{nan, nan, nan, nan}
+}
+
 // Channel describes one channel.
 type Channel struct {
 	ID          string // "thrust.total": group and channel
@@ -45,6 +52,7 @@ type Channel struct {
 	Hysteresis  float64       // how far a value must come back before a state ends, in the unit
 	Persistence time.Duration // how long it must stand beyond a limit before the state begins
 	StaleAfter  time.Duration // how long it counts as current
+	FrozenAfter time.Duration // how long it may show one and the same value while the machine bores; 0: for ever
 }
 
 // Group is a part of the machine.
@@ -55,8 +63,11 @@ type Group struct {
 
 // Dictionary describes all channels. It is read-only once made, and safe for concurrent use.
 type Dictionary struct {
-	Groups []Group
-	byID   map[string]*Channel
+	Groups   []Group
+	Machines []Machine // kinds of machine that differ from the rest
+
+	geometry Geometry // of the kind that this dictionary is for
+	byID     map[string]*Channel
 }
 
 // DefaultDictionary is the embedded one.
@@ -81,64 +92,56 @@ func (d *Dictionary) Channels() []Channel {
 }
 
 // DictionaryError says where a dictionary is wrong, and why.
-type DictionaryError struct {
-	Line int // from 1; 0 where it is not known
-	Err  error
-}
+type DictionaryError = yamldoc.Error
 
-func (e *DictionaryError) Error() string {
-	if e.Line == 0 {
-		return "dictionary: " + e.Err.Error()
-	}
-	return fmt.Sprintf("dictionary, line %d: %v", e.Line, e.Err)
-}
-
-func (e *DictionaryError) Unwrap() error { return e.Err }
-
-func wrongAt(n *yaml.Node, format string, args ...any) error {
-	return &DictionaryError{n.Line, fmt.Errorf(format, args...)}
-}
+const dictionaryDoc = yamldoc.Doc("dictionary")
 
 // ParseDictionary reads a dictionary and checks it. The error is a [*DictionaryError].
 func ParseDictionary(data []byte) (*Dictionary, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, &DictionaryError{0, err} // the text names the line
+	doc, err := dictionaryDoc.Parse(data)
+	if err != nil {
+		return nil, err
 	}
-	if len(doc.Content) == 0 {
-		return nil, &DictionaryError{0, errors.New("the file is empty")}
-	}
-	root, err := mapping(doc.Content[0], "the dictionary", "defaults", "groups")
+	root, err := dictionaryDoc.Mapping(doc, "the dictionary", "defaults", "groups", "machines")
 	if err != nil {
 		return nil, err
 	}
 	defaults := channelEntry{Type: string(TypeFloat)}
 	if n := root["defaults"]; n != nil {
-		if err := defaults.read(n, "type", "rate_hz", "hysteresis", "persistence", "stale_after"); err != nil {
+		if err := defaults.read(n, "type", "rate_hz", "hysteresis", "persistence", "stale_after", "frozen_after"); err != nil {
 			return nil, err
 		}
 	}
 	groups := root["groups"]
 	if groups == nil || groups.Kind != yaml.SequenceNode || len(groups.Content) == 0 {
-		return nil, wrongAt(doc.Content[0], "groups is missing: a list of groups of channels")
+		return nil, dictionaryDoc.Wrong(doc, "groups is missing: a list of groups of channels")
 	}
-	d := &Dictionary{byID: map[string]*Channel{}}
+	d := &Dictionary{}
+	entries := map[string]channelEntry{}
 	for _, n := range groups.Content {
-		if err := d.readGroup(n, defaults); err != nil {
+		if err := d.readGroup(n, defaults, entries); err != nil {
 			return nil, err
 		}
 	}
+	d.index()
+	if err := d.readMachines(root["machines"], entries); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Dictionary) index() {
+	d.byID = map[string]*Channel{}
 	for i := range d.Groups {
 		for j := range d.Groups[i].Channels {
 			c := &d.Groups[i].Channels[j]
 			d.byID[c.ID] = c
 		}
 	}
-	return d, nil
 }
 
-func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
-	m, err := mapping(n, "a group", "id", "name", "channels")
+func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry, entries map[string]channelEntry) error {
+	m, err := dictionaryDoc.Mapping(n, "a group", "id", "name", "channels")
 	if err != nil {
 		return err
 	}
@@ -147,28 +150,29 @@ func (d *Dictionary) readGroup(n *yaml.Node, defaults channelEntry) error {
 		return err
 	}
 	if slices.ContainsFunc(d.Groups, func(o Group) bool { return o.ID == g.ID }) {
-		return wrongAt(m["id"], "group %s: a second of this id", g.ID)
+		return dictionaryDoc.Wrong(m["id"], "group %s: a second of this id", g.ID)
 	}
 	if m["name"] != nil {
 		g.Name = m["name"].Value
 	}
 	channels := m["channels"]
 	if channels == nil || channels.Kind != yaml.SequenceNode {
-		return wrongAt(n, "group %s: channels is missing: a list", g.ID)
+		return dictionaryDoc.Wrong(n, "group %s: channels is missing: a list", g.ID)
 	}
 	for _, cn := range channels.Content {
 		e := defaults
-		if err := e.read(cn, "id", "name", "unit", "type", "rate_hz", "range", "limits", "hysteresis", "persistence", "stale_after"); err != nil {
+		if err := e.read(cn, "id", "name", "unit", "type", "rate_hz", "range", "limits", "hysteresis", "persistence", "stale_after", "frozen_after"); err != nil {
 			return err
 		}
-		c, err := e.channel(cn, g.ID)
+		c, err := e.channel(cn, g.ID, false)
 		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(g.Channels, func(o Channel) bool { return o.ID == c.ID }) {
-			return wrongAt(cn, "channel %s: a second of this id", c.ID)
+			return dictionaryDoc.Wrong(cn, "channel %s: a second of this id", c.ID)
 		}
 		g.Channels = append(g.Channels, c)
+		entries[c.ID] = e
 	}
 	d.Groups = append(d.Groups, g)
 	return nil
@@ -186,26 +190,25 @@ type channelEntry struct {
 	Hysteresis  float64            `yaml:"hysteresis"`
 	Persistence string             `yaml:"persistence"`
 	StaleAfter  string             `yaml:"stale_after"`
+	FrozenAfter string             `yaml:"frozen_after"`
 }
 
 func (e *channelEntry) read(n *yaml.Node, allowed ...string) error {
-	if _, err := mapping(n, "a channel", allowed...); err != nil {
-		return err
-	}
-	if err := n.Decode(e); err != nil {
-		return &DictionaryError{n.Line, errors.New(strings.ReplaceAll(err.Error(), "\n", " "))}
-	}
-	return nil
+	_, err := dictionaryDoc.Decode(n, e, "a channel", allowed...)
+	return err
 }
 
-func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
+// channel checks the entry, which stands at n; known tells that its id has been read before.
+func (e *channelEntry) channel(n *yaml.Node, group string, known bool) (Channel, error) {
 	c := Channel{Group: group, Name: e.Name, Unit: e.Unit, Type: ChannelType(e.Type), RateHz: e.RateHz, Hysteresis: e.Hysteresis, Min: math.NaN(), Max: math.NaN()}
 	var id string
-	m, err := mapping(n, "a channel")
+	m, err := dictionaryDoc.Mapping(n, "a channel")
 	if err != nil {
 		return c, err
 	}
-	if err := readID(n, m["id"], "channel of group "+group, &id); err != nil {
+	if known {
+		id = e.ID // an entry for one kind of machine; its id has been read
+	} else if err := readID(n, m["id"], "channel of group "+group, &id); err != nil {
 		return c, err
 	}
 	c.ID = group + "." + id
@@ -214,7 +217,7 @@ func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
 		if m[field] != nil {
 			at = m[field]
 		}
-		return wrongAt(at, "channel %s: %s", c.ID, fmt.Sprintf(format, args...))
+		return dictionaryDoc.Wrong(at, "channel %s: %s", c.ID, fmt.Sprintf(format, args...))
 	}
 	if !slices.Contains([]ChannelType{TypeFloat, TypeInt, TypeText}, c.Type) {
 		return c, wrong("type", "type %q: use float, int or text", e.Type)
@@ -231,11 +234,14 @@ func (e *channelEntry) channel(n *yaml.Node, group string) (Channel, error) {
 	if e.Hysteresis < 0 {
 		return c, wrong("hysteresis", "hysteresis %v: use 0 or more", e.Hysteresis)
 	}
-	if c.Persistence, err = span(e.Persistence, 0); err != nil {
+	if c.Persistence, err = yamldoc.Span(e.Persistence, 0); err != nil {
 		return c, wrong("persistence", "persistence %v", err)
 	}
-	if c.StaleAfter, err = span(e.StaleAfter, 1); err != nil {
+	if c.StaleAfter, err = yamldoc.Span(e.StaleAfter, 1); err != nil {
 		return c, wrong("stale_after", "stale_after %v", err)
+	}
+	if c.FrozenAfter, err = yamldoc.Span(e.FrozenAfter, 0); err != nil {
+		return c, wrong("frozen_after", "frozen_after %v", err)
 	}
 	switch len(e.Range) {
 	case 0:
@@ -283,94 +289,18 @@ func (e *channelEntry) limits(c *Channel) (Limits, error) {
 	return l, nil
 }
 
-func span(s string, least time.Duration) (time.Duration, error) {
-	if s == "" {
-		s = "0s"
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < least {
-		return 0, fmt.Errorf("%q: use a time with a unit, such as 500ms or 2s", s)
-	}
-	return d, nil
-}
-
-// mapping returns the fields of a YAML mapping; with names, only those are allowed.
-func mapping(n *yaml.Node, what string, allowed ...string) (map[string]*yaml.Node, error) {
-	if n.Kind != yaml.MappingNode {
-		return nil, wrongAt(n, "%s must be a mapping", what)
-	}
-	m := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		if len(allowed) > 0 && !slices.Contains(allowed, key.Value) {
-			return nil, wrongAt(key, "%s has no field %q; use %s", what, key.Value, strings.Join(allowed, ", "))
-		}
-		if m[key.Value] != nil {
-			return nil, wrongAt(key, "%s: %s is given twice", what, key.Value)
-		}
-		m[key.Value] = n.Content[i+1]
-	}
-	return m, nil
-}
-
 func readID(parent, n *yaml.Node, what string, id *string) error {
 	if n == nil {
-		return wrongAt(parent, "%s: id is missing", what)
+		return dictionaryDoc.Wrong(parent, "%s: id is missing", what)
 	}
 	for _, r := range n.Value {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
-			return wrongAt(n, "%s: id %q: use small letters, digits and _", what, n.Value)
+			return dictionaryDoc.Wrong(n, "%s: id %q: use small letters, digits and _", what, n.Value)
 		}
 	}
 	if n.Value == "" {
-		return wrongAt(n, "%s: id is empty", what)
+		return dictionaryDoc.Wrong(n, "%s: id is empty", what)
 	}
 	*id = n.Value
 	return nil
-}
-
-// MarshalJSON writes the dictionary for programs: {"groups":[{"id","name","channels":[...]}]}. What
-// does not apply is left out; times are in seconds.
-func (d *Dictionary) MarshalJSON() ([]byte, error) {
-	type channel struct {
-		ID          string             `json:"id"`
-		Name        string             `json:"name"`
-		Unit        string             `json:"unit"`
-		Type        ChannelType        `json:"type"`
-		RateHz      float64            `json:"rate_hz"`
-		Range       []float64          `json:"range,omitempty"`
-		Limits      map[string]float64 `json:"limits,omitempty"`
-		Hysteresis  float64            `json:"hysteresis"`
-		Persistence float64            `json:"persistence_s"`
-		StaleAfter  float64            `json:"stale_after_s"`
-	}
-	type group struct {
-		ID       string    `json:"id"`
-		Name     string    `json:"name"`
-		Channels []channel `json:"channels"`
-	}
-	var out struct {
-		Groups []group `json:"groups"`
-	}
-	for _, g := range d.Groups {
-		og := group{ID: g.ID, Name: g.Name, Channels: []channel{}}
-		for _, c := range g.Channels {
-			oc := channel{ID: c.ID, Name: c.Name, Unit: c.Unit, Type: c.Type, RateHz: c.RateHz, Hysteresis: c.Hysteresis,
-				Persistence: c.Persistence.Seconds(), StaleAfter: c.StaleAfter.Seconds()}
-			if !math.IsNaN(c.Min) {
-				oc.Range = []float64{c.Min, c.Max}
-			}
-			for i, v := range []float64{c.Limits.LowAlarm, c.Limits.LowWarn, c.Limits.HighWarn, c.Limits.HighAlarm} {
-				if !math.IsNaN(v) {
-					if oc.Limits == nil {
-						oc.Limits = map[string]float64{}
-					}
-					oc.Limits[limitNames[i]] = v
-				}
-			}
-			og.Channels = append(og.Channels, oc)
-		}
-		out.Groups = append(out.Groups, og)
-	}
-	return json.Marshal(out)
 }

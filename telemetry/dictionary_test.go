@@ -70,6 +70,14 @@ func TestBadDictionaries(t *testing.T) {
 		{"a limit out of range", channel(good + ", range: [0, 1], limits: {high_warn: 3}"), 4, "outside the range"},
 		{"negative hysteresis", channel(good + ", hysteresis: -1"), 4, "hysteresis"},
 		{"a channel twice", channel(good) + "      - {" + good + "}\n", 5, "second"},
+		{"a bad frozen_after", channel(good + ", frozen_after: never"), 4, "frozen_after"},
+		{"machines that are no list", channel(good) + "machines: 3\n", 5, "must be a list"},
+		{"a machine without an id", channel(good) + "machines:\n  - {name: M}\n", 6, "id is missing"},
+		{"a machine twice", channel(good) + "machines:\n  - {id: m}\n  - {id: m}\n", 7, "second"},
+		{"a machine as wide as a hill", channel(good) + "machines:\n  - {id: m, diameter: 300}\n", 6, "diameter"},
+		{"a machine without what nobody has", channel(good) + "machines:\n  - {id: m, without: [g.x]}\n", 6, "g.x"},
+		{"a machine's channel that nobody has", channel(good) + "machines:\n  - id: m\n    channels:\n      - {id: g.x}\n", 8, `"g.x"`},
+		{"a machine's limit out of order", channel(good) + "machines:\n  - id: m\n    channels:\n      - {id: g.c, limits: {low_warn: 3, high_warn: 1}}\n", 8, "high_warn 1 is below"},
 		{"a group twice", channel(good) + "  - id: g\n    channels: []\n", 5, "second"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -79,5 +87,42 @@ func TestBadDictionaries(t *testing.T) {
 				t.Errorf("error is %v, want line %d and %q", err, tc.line, tc.want)
 			}
 		})
+	}
+}
+
+func TestDictionaryOfAMachine(t *testing.T) {
+	d := DefaultDictionary()
+	rock, micro := d.For("hardrock"), d.For("micro")
+	if a, b := d.Channel("thrust.total").Limits.HighAlarm, rock.Channel("thrust.total").Limits.HighAlarm; a != 19000 || b != 32000 {
+		t.Errorf("thrust alarms at %v kN, in rock at %v", a, b)
+	}
+	if c := rock.Channel("thrust.total"); c.Hysteresis != 200 || c.Max != 40000 || c.Name != "Total thrust" || c.Group != "thrust" {
+		t.Errorf("what is not given otherwise has changed: %+v", c)
+	}
+	if micro.Channel("chamber.pressure_2") != nil || micro.Channel("chamber.pressure_1").Name != "Slurry pressure" {
+		t.Error("the small machine has the wrong chamber")
+	}
+	if g := rock.Geometry(); g.Diameter != 7.93 || g.Cutters != 52 {
+		t.Errorf("geometry is %+v", g)
+	}
+	if d.For("mole") != d || d.Geometry() != (Geometry{}) {
+		t.Error("an unknown machine does not have the common dictionary")
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back struct {
+		Machines []struct {
+			ID       string
+			Without  []string
+			Channels []struct {
+				ID     string
+				Limits map[string]float64
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &back); err != nil || len(back.Machines) != 3 || len(back.Machines[2].Without) == 0 || back.Machines[1].Channels[0].Limits["high_warn"] != 4.5 {
+		t.Errorf("JSON has the machines %+v, %v", back.Machines, err)
 	}
 }

@@ -9,9 +9,10 @@ import "tbmsock/telemetry/telemetrypb"
 // dictionary, by the same names, in the units given beside each. A group that the machine does not
 // have is nil.
 type Packet struct {
-	State State `json:"state"`
-	Phase Phase `json:"phase"`
-	Ring  int   `json:"ring"` // number of the ring that is being bored for, from 1
+	Machine string `json:"machine,omitempty"` // kind of machine, whose limits hold: epb, hardrock, micro, or the team's own
+	State   State  `json:"state"`
+	Phase   Phase  `json:"phase"`
+	Ring    int    `json:"ring"` // number of the ring that is being bored for, from 1
 
 	Cutterhead   *Cutterhead   `json:"cutterhead,omitempty"`
 	Thrust       *Thrust       `json:"thrust,omitempty"`
@@ -90,10 +91,14 @@ type Guidance struct {
 	Yaw                 float64 `json:"yaw"`                  // deg: yaw
 }
 
-// Hydraulics is the oil.
+// Hydraulics is the oil, and the cylinders of the shield's joint.
 type Hydraulics struct {
 	PumpPressure   float64 `json:"pump_pressure"`   // bar: pump pressure
 	OilTemperature float64 `json:"oil_temperature"` // °C: oil temperature
+	Articulation1  float64 `json:"articulation_1"`  // mm: articulation stroke top
+	Articulation2  float64 `json:"articulation_2"`  // mm: articulation stroke right
+	Articulation3  float64 `json:"articulation_3"`  // mm: articulation stroke bottom
+	Articulation4  float64 `json:"articulation_4"`  // mm: articulation stroke left
 }
 
 // Atmosphere is the air in the tunnel.

@@ -17,7 +17,9 @@ import (
 func TestChannelsAgree(t *testing.T) {
 	var dictionary []string
 	for _, c := range DefaultDictionary().Channels() {
-		dictionary = append(dictionary, c.ID)
+		if c.Group != "derived" {
+			dictionary = append(dictionary, c.ID)
+		}
 	}
 	if got := ChannelIDs(); !slices.Equal(got, dictionary) {
 		t.Errorf("packet has %v, dictionary %v", got, dictionary)
@@ -36,6 +38,15 @@ func TestChannelsAgree(t *testing.T) {
 	}
 	if !slices.Equal(wire, dictionary) {
 		t.Errorf("protobuf has %v, dictionary %v", wire, dictionary)
+	}
+	var derived []string
+	for _, c := range DefaultDictionary().Channels() {
+		if c.Group == "derived" {
+			derived = append(derived, c.ID)
+		}
+	}
+	if got := DerivedIDs(); !slices.Equal(got, derived) {
+		t.Errorf("derived are %v, in the dictionary %v", got, derived)
 	}
 	// And in JSON.
 	full := fullPacket()
@@ -56,6 +67,9 @@ func TestChannelsAgree(t *testing.T) {
 		}
 	}
 	for _, c := range DefaultDictionary().Channels() {
+		if c.Group == "derived" {
+			continue
+		}
 		group, ok := tree[c.Group].(map[string]any)
 		if _, has := group[c.ID[len(c.Group)+1:]]; !ok || !has {
 			t.Errorf("%s is not in the JSON", c.ID)
@@ -141,19 +155,6 @@ func TestUnknownFieldsSurvive(t *testing.T) {
 	}
 }
 
-func TestMatchChannels(t *testing.T) {
-	got, err := MatchChannels([]string{"thrust.total", "cutterhead.*"})
-	if err != nil || len(got) != 6 || got[0] != "cutterhead.speed" || got[5] != "thrust.total" {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, bad := range []string{"thrust", "thrust.tota", "[", ""} {
-		if got, err := MatchChannels([]string{bad}); err == nil {
-			t.Errorf("%q matches %v", bad, got)
-		}
-	}
-}
-
-// FuzzUnmarshalProto: what is read can be written again.
 func FuzzUnmarshalProto(f *testing.F) {
 	b, err := fullPacket().AppendProto(nil)
 	if err != nil {

@@ -37,6 +37,7 @@ func (p *Packet) UnmarshalProto(data []byte) error {
 }
 
 func (p *Packet) toProto(dst *telemetrypb.Packet) {
+	dst.Machine = p.Machine
 	dst.State = telemetrypb.State(p.State)
 	dst.Phase = telemetrypb.Phase(p.Phase)
 	dst.Ring = uint32(p.Ring)
@@ -140,6 +141,10 @@ func (p *Packet) toProto(dst *telemetrypb.Packet) {
 		s, g := p.Hydraulics, dst.Hydraulics
 		g.PumpPressure = s.PumpPressure
 		g.OilTemperature = s.OilTemperature
+		g.Articulation_1 = s.Articulation1
+		g.Articulation_2 = s.Articulation2
+		g.Articulation_3 = s.Articulation3
+		g.Articulation_4 = s.Articulation4
 	}
 	if p.Atmosphere == nil {
 		dst.Atmosphere = nil
@@ -169,6 +174,7 @@ func (p *Packet) toProto(dst *telemetrypb.Packet) {
 }
 
 func (p *Packet) fromProto(src *telemetrypb.Packet) {
+	p.Machine = src.Machine
 	p.State = State(src.State)
 	p.Phase = Phase(src.Phase)
 	p.Ring = int(src.Ring)
@@ -279,6 +285,10 @@ func (p *Packet) fromProto(src *telemetrypb.Packet) {
 		*p.Hydraulics = Hydraulics{
 			PumpPressure:   g.PumpPressure,
 			OilTemperature: g.OilTemperature,
+			Articulation1:  g.Articulation_1,
+			Articulation2:  g.Articulation_2,
+			Articulation3:  g.Articulation_3,
+			Articulation4:  g.Articulation_4,
 		}
 	}
 	if g := src.Atmosphere; g == nil {

@@ -76,9 +76,11 @@ type Client struct {
 	pub      publisher
 	version  atomic.Int32 // index of the dialer that works
 
-	mu    sync.Mutex
-	conn  *clientConn // the namespace is open on it; nil: not connected
-	rooms []string    // joined, and to be joined again
+	mu     sync.Mutex
+	conn   *clientConn   // the namespace is open on it; nil: not connected
+	rooms  []string      // joined, and to be joined again
+	follow *following    // not nil: the rooms are joined with since
+	held   chan struct{} // not nil: no connection until it is closed
 }
 
 // ConnectError is the server's refusal of the namespace.
@@ -163,6 +165,9 @@ func (c *Client) On(event string, h Handler) {
 func (c *Client) Run(ctx context.Context) error {
 	defer c.pub.stop()
 	for attempt := 0; ; attempt++ {
+		if !c.released(ctx) {
+			return nil
+		}
 		open, err := c.once(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -187,6 +192,46 @@ func (c *Client) Run(ctx context.Context) error {
 			t.Stop()
 			return nil
 		}
+	}
+}
+
+// Hold breaks the connection, as a broken link would, and connects no more until Release: what is
+// published meanwhile waits. It is for rehearsals.
+func (c *Client) Hold() {
+	c.mu.Lock()
+	if c.held == nil {
+		c.held = make(chan struct{})
+	}
+	cc := c.conn
+	c.mu.Unlock()
+	if cc != nil {
+		cc.conn.Close(ReasonTransportError, errors.New("the link is held"))
+	}
+}
+
+// Release ends what Hold began.
+func (c *Client) Release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held != nil {
+		close(c.held)
+		c.held = nil
+	}
+}
+
+// released waits until the link is not held; false if ctx ends first.
+func (c *Client) released(ctx context.Context) bool {
+	c.mu.Lock()
+	held := c.held
+	c.mu.Unlock()
+	if held == nil {
+		return true
+	}
+	select {
+	case <-held:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -236,8 +281,16 @@ func (c *Client) opened(cc *clientConn) {
 	if c.opts.OnConnect != nil {
 		c.opts.OnConnect(cc.sid, cc.conn)
 	}
+	c.mu.Lock()
+	follow := c.follow
+	c.mu.Unlock()
+	if follow != nil {
+		follow.begin(c, cc)
+	}
 	for _, room := range rooms {
-		c.join(cc, room)
+		if follow == nil || !slices.Contains(follow.rooms, room) {
+			c.join(cc, room)
+		}
 	}
 	c.pub.connected(cc)
 }

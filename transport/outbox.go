@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"sync"
 )
@@ -52,6 +53,7 @@ type Outbox struct {
 	dropped int // since the last notice
 	awake   bool
 	closed  bool
+	drained chan struct{} // not nil: closed by the next Take
 }
 
 // NewOutbox makes a queue of at most limit bytes; a single frame larger than that is taken when
@@ -163,6 +165,10 @@ func (o *Outbox) Take(max int, into []*Frame) []*Frame {
 		into = append(into, f)
 	}
 	o.bytes -= taken
+	if o.drained != nil && taken > 0 {
+		close(o.drained)
+		o.drained = nil
+	}
 	if o.head == len(o.frames) {
 		o.frames, o.head = o.frames[:0], 0
 		// A burst may have made the backing array large; an idle client keeps none of it.
@@ -191,10 +197,46 @@ func (o *Outbox) Waiting() int {
 	return o.bytes
 }
 
+// hasRoom tells whether so many bytes more would leave a quarter of the limit free.
+func (o *Outbox) hasRoom(size int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes == 0 || o.bytes+size <= o.limit-o.limit/4
+}
+
+// await waits until so many bytes more are no more than half of the limit, or nothing waits, or ctx ends.
+func (o *Outbox) await(ctx context.Context, size int) error {
+	for {
+		o.mu.Lock()
+		if o.closed {
+			o.mu.Unlock()
+			return ErrClosed
+		}
+		if o.bytes == 0 || o.bytes+size <= o.limit/2 {
+			o.mu.Unlock()
+			return nil
+		}
+		if o.drained == nil {
+			o.drained = make(chan struct{})
+		}
+		drained := o.drained
+		o.mu.Unlock()
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Close forgets what waits and takes nothing more.
 func (o *Outbox) Close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
 	o.frames, o.head, o.bytes = nil, 0, 0
+	if o.drained != nil {
+		close(o.drained)
+		o.drained = nil
+	}
 }

@@ -35,8 +35,13 @@ type PublishOptions struct {
 	AckTimeout time.Duration
 	OnNoAcks   func()
 	// OnRefused is told of an event that the server will not take ({ok:false}); it is not
-	// sent again.
+	// sent again. What the server cannot take now ([AckError.Temporary]) is sent again, in its
+	// order, and told to OnDelayed, once until something is taken again.
 	OnRefused func(event string, err *AckError)
+	OnDelayed func(err *AckError)
+	// RetryAfter is how long a publisher waits before it sends again what the server could not
+	// take; 500 ms.
+	RetryAfter time.Duration
 }
 
 // PublishStats counts what became of what was published. All but Waiting only grow.
@@ -46,6 +51,7 @@ type PublishStats struct {
 	Refused   uint64 // by the server
 	Dropped   uint64 // forgotten because the queue was full
 	Resent    uint64 // sent more than once
+	Delayed   uint64 // times that the server could not take an event now
 	Waiting   int    // now, sent or not
 }
 
@@ -54,7 +60,9 @@ type publication struct {
 	event string
 	args  []any
 	size  int
-	sent  bool // on the connection of now
+	done  func(error) // told once what became of it; may be nil
+	sent  bool        // on the connection of now, and not answered
+	tries int
 	again bool // has been sent before
 	since time.Time
 }
@@ -73,6 +81,8 @@ type publisher struct {
 	acks    bool // this server has acknowledged something
 	noAcks  bool // it is taken for one that does not
 	timer   *time.Timer
+	pause   *time.Timer // not nil: the server cannot take anything now
+	late    bool        // OnDelayed has been told
 	stats   PublishStats
 	changed chan struct{} // closed and replaced whenever something leaves the queue
 	stopped bool
@@ -86,6 +96,7 @@ func (p *publisher) init(c *Client, opts PublishOptions) {
 		opts.Window = 256
 	}
 	orDuration(&opts.AckTimeout, 10*time.Second)
+	orDuration(&opts.RetryAfter, 500*time.Millisecond)
 	p.client, p.opts, p.changed = c, opts, make(chan struct{})
 }
 
@@ -94,12 +105,25 @@ func (p *publisher) init(c *Client, opts PublishOptions) {
 // again; an [Envelope] is made for that. Nobody may change the arguments after the call. ctx
 // bounds the wait for room in the queue, under [FullBlock].
 func (c *Client) Publish(ctx context.Context, event string, args ...any) error {
+	return c.PublishFunc(ctx, nil, event, args...)
+}
+
+// PublishFunc is [Client.Publish], and tells done, if it is not nil, what became of the event: nil when it
+// was acknowledged, the [*AckError] of a refusal, [ErrFull] when it was dropped. done is called once, unless the
+// client ends first; it must not block or publish. It is not called if PublishFunc returns an error.
+func (c *Client) PublishFunc(ctx context.Context, done func(error), event string, args ...any) error {
 	// Encoded here once to see that it can be, and for its size.
 	f, err := eventFrame(c.opts.Namespace, event, args, 0, true)
 	if err != nil {
 		return err
 	}
-	return c.pub.add(ctx, &publication{event: event, args: args, size: f.Size()})
+	return c.pub.add(ctx, &publication{event: event, args: args, size: f.Size(), done: done})
+}
+
+func (p *publication) tell(err error) {
+	if p.done != nil {
+		p.done(err)
+	}
 }
 
 func (p *publisher) add(ctx context.Context, pub *publication) error {
@@ -111,7 +135,9 @@ func (p *publisher) add(ctx context.Context, pub *publication) error {
 			return ErrFull
 		case FullDropOldest:
 			p.stats.Dropped++
-			p.remove(p.queue[0])
+			oldest := p.queue[0]
+			p.remove(oldest)
+			oldest.tell(ErrFull)
 			continue
 		}
 		changed := p.changed
@@ -164,7 +190,7 @@ func (c *Client) Flush(ctx context.Context) error {
 // pump sends what the window allows. All that is under way stands at the head of the queue. p.mu
 // is held.
 func (p *publisher) pump() {
-	for p.cc != nil && p.flight < len(p.queue) {
+	for p.cc != nil && p.pause == nil && p.flight < len(p.queue) {
 		if p.flight >= p.opts.Window {
 			return
 		}
@@ -186,7 +212,9 @@ func (p *publisher) send(pub *publication) bool {
 		p.stats.Resent++
 	}
 	pub.again = true
-	err := cc.ask(pub.event, pub.args, func(args Args, err error) { p.acked(cc, pub, args, err) })
+	pub.tries++
+	try := pub.tries
+	err := cc.ask(pub.event, pub.args, func(args Args, err error) { p.acked(cc, pub, try, args, err) })
 	if err != nil {
 		pub.sent = false
 		p.flight--
@@ -198,30 +226,80 @@ func (p *publisher) send(pub *publication) bool {
 	return true
 }
 
-func (p *publisher) acked(cc *clientConn, pub *publication, args Args, err error) {
+func (p *publisher) acked(cc *clientConn, pub *publication, try int, args Args, err error) {
 	if err != nil {
 		return // the connection ended; disconnected has seen to it
 	}
 	refusal := ackError(args)
 	p.mu.Lock()
 	p.acks, p.noAcks = true, false
-	if p.cc == cc && pub.sent {
+	if refusal != nil && refusal.Temporary() {
+		tell := p.delay(cc, pub, try)
+		p.mu.Unlock()
+		if tell && p.opts.OnDelayed != nil {
+			p.opts.OnDelayed(refusal)
+		}
+		return
+	}
+	// An answer to an earlier try counts as well: the event is there, or never will be.
+	gone := !p.remove(pub)
+	if !gone {
 		if refusal != nil {
 			p.stats.Refused++
 		} else {
 			p.stats.Acked++
+			p.late = false
 		}
-		p.remove(pub)
 		p.pump()
 	}
 	p.mu.Unlock()
-	if refusal != nil && p.opts.OnRefused != nil {
-		p.opts.OnRefused(pub.event, refusal)
+	if gone {
+		return
+	}
+	if refusal != nil {
+		pub.tell(refusal)
+		if p.opts.OnRefused != nil {
+			p.opts.OnRefused(pub.event, refusal)
+		}
+		return
+	}
+	pub.tell(nil)
+}
+
+// delay stops sending for a while, and lets all that is under way be sent again after it: what came behind
+// the event on the wire must not overtake it. It reports whether this is news. p.mu is held.
+func (p *publisher) delay(cc *clientConn, pub *publication, try int) (tell bool) {
+	if p.cc != cc || !pub.sent || pub.tries != try {
+		return false // of a try that has been given up already
+	}
+	p.stats.Delayed++
+	p.rewind()
+	p.pause = time.AfterFunc(p.opts.RetryAfter, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.pause = nil
+		if !p.stopped {
+			p.pump()
+		}
+	})
+	tell, p.late = !p.late, true
+	return tell
+}
+
+// rewind takes all that is under way for not sent. p.mu is held.
+func (p *publisher) rewind() {
+	p.flight = 0
+	for _, pub := range p.queue {
+		pub.sent = false
+	}
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
 	}
 }
 
-// remove takes a publication out of the queue. p.mu is held.
-func (p *publisher) remove(pub *publication) {
+// remove takes a publication out of the queue; false if it is not in it. p.mu is held.
+func (p *publisher) remove(pub *publication) bool {
 	for i, q := range p.queue {
 		if q != pub {
 			continue
@@ -237,8 +315,9 @@ func (p *publisher) remove(pub *publication) {
 		}
 		close(p.changed)
 		p.changed = make(chan struct{})
-		return
+		return true
 	}
+	return false
 }
 
 // overdue is called when an acknowledgement may have taken too long.
@@ -279,7 +358,9 @@ func (p *publisher) overdue() {
 func (p *publisher) forgetSent() {
 	for len(p.queue) > 0 && p.queue[0].sent {
 		p.stats.Acked++
-		p.remove(p.queue[0])
+		first := p.queue[0]
+		p.remove(first)
+		first.tell(nil)
 	}
 }
 
@@ -296,13 +377,10 @@ func (p *publisher) disconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cc = nil
-	p.flight = 0
-	for _, pub := range p.queue {
-		pub.sent = false
-	}
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
+	p.rewind()
+	if p.pause != nil {
+		p.pause.Stop()
+		p.pause = nil
 	}
 }
 
@@ -311,6 +389,10 @@ func (p *publisher) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
+	if p.pause != nil {
+		p.pause.Stop()
+		p.pause = nil
+	}
 	if p.timer != nil {
 		p.timer.Stop()
 		p.timer = nil

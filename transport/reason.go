@@ -20,13 +20,14 @@ const (
 	ReasonSlowClient              // its queue was full: come back and resume
 	ReasonHandshakeTimeout        // connected, but asked for no namespace in time
 	ReasonForcedClose             // the other end was closed without a word, or a second transport took over
+	ReasonJournal                 // its replay cannot go on: come back and resume
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{
 	"none", "transport close", "transport error", "ping timeout",
 	"client namespace disconnect", "server namespace disconnect", "server shutting down",
-	"parse error", "payload too large", "slow client", "handshake timeout", "forced close",
+	"parse error", "payload too large", "slow client", "handshake timeout", "forced close", "journal unreadable",
 }
 
 func (r Reason) String() string {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,7 +17,13 @@ const (
 	CodeBadRoom      = "bad_room"      // no name of a room, or of one that is not to be joined
 	CodeTooManyRooms = "too_many_rooms"
 	CodeNoJournal    = "no_journal" // "since" asks for events that this server does not keep
-	CodeClosed       = "closed"     // the client's connection is at its end
+	CodeClosed       = "closed"     // the connection, or the server, is at its end
+	// The journal cannot take the event now: the disk or the journal is full, or it cannot be reached. The event has
+	// reached nobody; it may be sent again.
+	CodeJournalFull        = "journal_full"
+	CodeJournalUnavailable = "journal_unavailable"
+	CodeTooLarge           = "too_large" // the journal will never take it
+	CodeTooLate            = "too_late"  // it is so old that nobody knows any more whether it is there
 )
 
 // RelayOptions configures a [Relay]. The zero value relays "log_telemetry" and nothing else.
@@ -27,6 +34,8 @@ type RelayOptions struct {
 	// OnTelemetry, if not nil, is told of every event before it is sent on; room is "" for
 	// everyone. It runs on the publisher's reader.
 	OnTelemetry func(ev *Event, room string)
+	// Feed, if not nil, takes every event into a journal first, and lets clients join with since.
+	Feed *Feed
 }
 
 // Relay answers the events of the wire contract in one namespace: log_telemetry, join, leave and
@@ -41,12 +50,8 @@ type Relay struct {
 func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	r := &Relay{ns: ns, opts: opts, names: []string{EventTelemetry}}
 	for _, a := range opts.Aliases {
-		if err := CheckEvent(a); err != nil {
-			return nil, fmt.Errorf("alias: %w", err)
-		}
-		switch a {
-		case "join", "leave", "rooms", "dropped":
-			return nil, fmt.Errorf("alias: %q is another event of the relay", a)
+		if err := CheckAlias(a); err != nil {
+			return nil, err
 		}
 		if !slices.Contains(r.names, a) {
 			r.names = append(r.names, a)
@@ -58,14 +63,33 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	ns.On("join", r.join)
 	ns.On("leave", r.leave)
 	ns.On("rooms", r.rooms)
+	ns.On(EventInject, r.inject, Concurrent())
+	ns.On(EventJournal, r.status)
+	if opts.Feed != nil {
+		opts.Feed.add(r)
+	}
 	return r, nil
+}
+
+// CheckAlias tells why a name cannot stand for log_telemetry.
+func CheckAlias(name string) error {
+	if err := CheckEvent(name); err != nil {
+		return fmt.Errorf("alias: %w", err)
+	}
+	switch name {
+	case "join", "leave", "rooms", "dropped", EventInject, EventJournal:
+		return fmt.Errorf("alias: %q is another event of the relay", name)
+	}
+	return nil
 }
 
 // Ack is the answer to the relay's events.
 type Ack struct {
-	OK    bool      `json:"ok"`
-	Room  string    `json:"room,omitempty"`
-	Error *AckError `json:"error,omitempty"`
+	OK   bool   `json:"ok"`
+	Room string `json:"room,omitempty"`
+	// Offset is the event's place in the journal; of a join with since, that of the first that may be replayed.
+	Offset uint64    `json:"offset,omitempty"`
+	Error  *AckError `json:"error,omitempty"`
 }
 
 // AckError says why not.
@@ -75,6 +99,11 @@ type AckError struct {
 }
 
 func (e *AckError) Error() string { return e.Code + ": " + e.Message }
+
+// Temporary tells whether the same event may be taken later.
+func (e *AckError) Temporary() bool {
+	return e.Code == CodeJournalFull || e.Code == CodeJournalUnavailable || e.Code == CodeClosed
+}
 
 func refused(code, format string, args ...any) Ack {
 	return Ack{Error: &AckError{Code: code, Message: fmt.Sprintf(format, args...)}}
@@ -102,6 +131,10 @@ func (r *Relay) telemetry(_ context.Context, ev *Event) {
 	if r.opts.OnTelemetry != nil {
 		r.opts.OnTelemetry(ev, room)
 	}
+	if r.opts.Feed != nil {
+		r.store(ev, room)
+		return
+	}
 	for _, name := range r.names {
 		if err := target.Emit(name, v); err != nil {
 			answer(ev, refused(CodeBadArguments, "%v", err))
@@ -112,34 +145,67 @@ func (r *Relay) telemetry(_ context.Context, ev *Event) {
 }
 
 // roomArg reads "ops" or {"room":"ops"}.
-func roomArg(ev *Event) (room string, since bool, err error) {
+func roomArg(ev *Event) (room string, err error) {
+	rooms, _, err := roomsArg(ev)
+	if err == nil && len(rooms) != 1 {
+		err = fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
+	}
+	if err != nil {
+		return "", err
+	}
+	return rooms[0], nil
+}
+
+// roomsArg reads what join takes: "ops", {"room":"ops"}, and with since also {"room":["ops","lab"]} or no room, for
+// what is for everyone.
+func roomsArg(ev *Event) (rooms []string, since *sinceArg, err error) {
 	if len(ev.Args) != 1 {
-		return "", false, fmt.Errorf("%s takes one argument, got %d", ev.Name, len(ev.Args))
+		return nil, nil, fmt.Errorf("%s takes one argument, got %d", ev.Name, len(ev.Args))
 	}
+	var room string
 	if ev.Args[0].Decode(&room) == nil {
-		return room, false, nil
+		return []string{room}, nil, nil
 	}
+	wrong := fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
 	var arg struct {
-		Room  *string `json:"room"`
-		Since any     `json:"since"`
+		Room  json.RawMessage `json:"room"`
+		Since json.RawMessage `json:"since"`
 	}
-	if err := ev.Args[0].Decode(&arg); err != nil || arg.Room == nil {
-		return "", false, fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
+	if ev.Args[0].Decode(&arg) != nil {
+		return nil, nil, wrong
 	}
-	return *arg.Room, arg.Since != nil, nil
+	if len(arg.Since) > 0 && string(arg.Since) != "null" {
+		since = &sinceArg{}
+		if err := json.Unmarshal(arg.Since, since); err != nil {
+			return nil, nil, fmt.Errorf("since: %w", err)
+		}
+	}
+	switch {
+	case len(arg.Room) == 0 && since != nil:
+	case json.Unmarshal(arg.Room, &room) == nil && string(arg.Room) != "null":
+		rooms = []string{room}
+	case since == nil || json.Unmarshal(arg.Room, &rooms) != nil || len(rooms) > maxRooms:
+		return nil, nil, wrong
+	}
+	return rooms, since, nil
 }
 
 func (r *Relay) join(_ context.Context, ev *Event) {
-	room, since, err := roomArg(ev)
+	rooms, since, err := roomsArg(ev)
 	switch {
 	case err != nil:
 		answer(ev, refused(CodeBadArguments, "%v", err))
-		return
-	case since:
+	case since != nil && r.opts.Feed == nil:
 		answer(ev, refused(CodeNoJournal, "this server keeps no journal, so it can replay nothing; join without since"))
-		return
+	case since != nil:
+		r.joinSince(ev, rooms, since)
+	default:
+		r.answerJoin(ev, rooms[0], ev.Socket().Join(rooms[0]))
 	}
-	switch err := ev.Socket().Join(room); {
+}
+
+func (r *Relay) answerJoin(ev *Event, room string, err error) {
+	switch {
 	case err == nil:
 		answer(ev, Ack{OK: true, Room: room})
 	case errors.Is(err, errTooManyRooms):
@@ -152,7 +218,7 @@ func (r *Relay) join(_ context.Context, ev *Event) {
 }
 
 func (r *Relay) leave(_ context.Context, ev *Event) {
-	room, _, err := roomArg(ev)
+	room, err := roomArg(ev)
 	if err == nil {
 		err = CheckRoom(room)
 	}

@@ -19,7 +19,8 @@ type Socket struct {
 	auth    Value
 	acks    ackTable
 
-	member []membership // guarded by ns.hub.mu
+	member  []membership // guarded by ns.hub.mu
+	follows *follower    // guarded by ns.hub.mu; nil unless it has joined with since
 
 	mu         sync.Mutex
 	state      socketState

@@ -1,169 +1,203 @@
 package e2e
 
 import (
-	"context"
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
-	"math"
-	"sync"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
-	"time"
-
-	"tbmsock/telemetry"
-	"tbmsock/transport"
-	"tbmsock/transport/engine4"
 )
 
-// machine is a source whose readings the test decides: what the page has to show is known.
-type machine struct {
-	t      *testing.T
-	client *transport.Client
-	proto  bool
-
-	mu       sync.Mutex
-	envelope transport.Envelope
-	set      map[string]float64 // channels that the test has put somewhere
-	state    string
-}
-
-func newMachine(t *testing.T, url, source, room string, proto bool) *machine {
-	t.Helper()
-	client, err := transport.NewClient(transport.ClientOptions{URL: url, Dialers: []transport.Dialer{engine4.Dialer{}}, ComeBack: true,
-		Backoff: transport.Backoff{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond}})
-	if err != nil {
-		t.Fatal(err)
+// An alarm from the machine's fault to the operator's line, over the wire: gas.
+func TestInjectedGasIsAnAlarm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
 	}
-	m := &machine{t: t, client: client, proto: proto, set: map[string]float64{}, state: "boring",
-		envelope: transport.Envelope{Source: source, Room: room, Boot: transport.NewID()}}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = client.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return m
-}
-
-// put holds a channel at a value from now on.
-func (m *machine) put(id string, v float64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.set[id] = v
-}
-
-// release lets a channel go its own way again.
-func (m *machine) release(id string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.set, id)
-}
-
-// reading is what the machine has at a time, as JSON: waves about what a machine of 6 m has.
-func (m *machine) reading(at time.Time) []byte {
-	s := float64(at.UnixMilli()) / 1000
-	wave := func(period, mean, swing float64) float64 {
-		slow := math.Sin(2 * math.Pi * s / period)
-		fast := 0.25 * math.Sin(2*math.Pi*s/period*7.3+mean)
-		return math.Round((mean+swing*(slow+fast))*1000) / 1000
-	}
-	ring := math.Floor(s / 1560)
-	groups := map[string]map[string]float64{
-		"cutterhead":   {"speed": wave(90, 2, 0.06), "torque": wave(70, 1980, 160), "motor_current": wave(70, 920, 60), "motor_temperature": wave(900, 62, 2), "penetration": wave(110, 23, 1.6)},
-		"thrust":       {"total": wave(80, 11250, 600), "sector_1": wave(80, 148, 6), "sector_2": wave(80, 161, 6), "sector_3": wave(80, 182, 7), "sector_4": wave(80, 159, 6), "advance": wave(110, 46, 3), "stroke": math.Mod(s, 1560) / 1.3},
-		"chamber":      {"pressure_1": wave(120, 3.25, 0.08), "pressure_2": wave(120, 3.4, 0.08), "pressure_3": wave(120, 3.62, 0.08), "pressure_4": wave(120, 3.6, 0.08), "pressure_5": wave(120, 3.41, 0.08)},
-		"screw":        {"speed": wave(100, 6.2, 0.4), "torque": wave(75, 58, 4), "gate": wave(600, 72, 3)},
-		"conditioning": {"foam_flow": wave(100, 640, 30), "foam_injection_ratio": wave(100, 15, 0.4), "foam_expansion_ratio": wave(400, 8, 0.2), "grease_pressure": wave(500, 18, 0.8)},
-		"muck":         {"belt_scale": wave(95, 182, 14), "belt_speed": wave(500, 2.5, 0.01)},
-		"guidance": {"chainage": 1200 + math.Mod(s, 1e6)*46/60_000, "easting": 2_683_412.31 + math.Mod(s, 1e6)/2000, "northing": 1_247_650.82, "elevation": 402.4,
-			"deviation_horizontal": wave(700, -12, 9), "deviation_vertical": wave(500, 14, 6), "roll": wave(300, 0.6, 0.4), "pitch": wave(400, -0.8, 0.2), "yaw": wave(800, 74.2, 0.1)},
-		"hydraulics": {"pump_pressure": wave(80, 212, 9), "oil_temperature": wave(900, 46, 1)},
-		"atmosphere": {"ch4": math.Abs(wave(60, 0.8, 0.4)), "co": wave(200, 4, 1), "co2": wave(300, 0.08, 0.01), "h2s": math.Abs(wave(300, 0.4, 0.2)), "o2": wave(300, 20.8, 0.05)},
-		"power":      {"voltage": wave(50, 10_020, 40), "current": wave(70, 71, 5), "active": wave(70, 1180, 80), "energy": 512_000 + math.Mod(s, 1e6)/3},
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for id, v := range m.set {
-		for group, channels := range groups {
-			for channel := range channels {
-				if group+"."+channel == id {
-					channels[channel] = v
+	url := startPeer(t, "tbmsock").url()
+	for _, encoding := range []string{"json", "protobuf"} {
+		t.Run(encoding, func(t *testing.T) {
+			name := "tbm-" + encoding
+			logger := start(t, tbmsock(t), "logger", "--url", url, "--alarms-only")
+			logger.logged("connected")
+			source := start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "20hz", "--encoding", encoding, "--source", name)
+			source.logged("joined")
+			inject := start(t, tbmsock(t), "inject", "--url", url, "--source", name, "--kind", "gas", "--severity", "2", "--for", "5m")
+			if line := inject.line(); line != "gas on "+name+" for 5m0s" {
+				t.Errorf("inject says %q", line)
+			}
+			if code := inject.wait(); code != 0 {
+				t.Errorf("inject ends with %d", code)
+			}
+			source.logged("a fault was injected")
+			for _, want := range []string{"WARN HIGH  atmosphere.ch4, Methane", "ALARM HIGH atmosphere.ch4, Methane"} {
+				if line := logger.line(); !strings.Contains(line, name) || !strings.Contains(line, want) {
+					t.Errorf("line is %q, want %q and nothing else", line, want)
 				}
 			}
-		}
-	}
-	packet := map[string]any{"state": m.state, "phase": "stable", "ring": int(math.Mod(ring, 1000)) + 1}
-	for group, channels := range groups {
-		packet[group] = channels
-	}
-	b, err := json.Marshal(packet)
-	if err != nil {
-		m.t.Error(err)
-	}
-	return b
-}
-
-// event is the next reading in its envelope, as the argument of log_telemetry.
-func (m *machine) event(at time.Time) any {
-	body := m.reading(at)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e := &m.envelope
-	e.Seq++
-	e.Time = at.UTC()
-	if m.proto {
-		var p telemetry.Packet
-		if err := json.Unmarshal(body, &p); err != nil {
-			m.t.Error(err)
-		}
-		b, err := p.AppendProto(nil)
-		if err != nil {
-			m.t.Error(err)
-		}
-		e.Proto = b
-		return e.AppendProto(nil)
-	}
-	e.Packet = body
-	b, err := json.Marshal(e)
-	if err != nil {
-		m.t.Error(err)
-	}
-	return json.RawMessage(b)
-}
-
-func (m *machine) send(ctx context.Context, at time.Time) {
-	if err := m.client.Publish(ctx, transport.EventTelemetry, m.event(at)); err != nil && ctx.Err() == nil {
-		m.t.Error(err)
-	}
-}
-
-// run sends readings at the rate until the test ends, or until the function that it returns is called.
-func (m *machine) run(period time.Duration) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(period)
-		defer tick.Stop()
-		for {
-			select {
-			case at := <-tick.C:
-				m.send(ctx, at)
-			case <-ctx.Done():
-				return
+			if code := source.interrupt(); code != 0 {
+				t.Errorf("telemetry ends with %d", code)
 			}
+			logger.lineWith("STALE      no packet for 5")
+		})
+	}
+	t.Run("nobody to inject into", func(t *testing.T) {
+		p := start(t, tbmsock(t), "inject", "--url", url, "--source", "tbm-404")
+		if code := p.wait(); code != 1 || !strings.Contains(p.log(), `no source "tbm-404"`) {
+			t.Errorf("code %d, log %s", code, p.log())
 		}
 	})
-	stop = func() { cancel(); wg.Wait() }
-	m.t.Cleanup(stop)
-	return stop
+	t.Run("no server", func(t *testing.T) {
+		ln := listenAgain(t)
+		addr := ln.Addr().String()
+		_ = ln.Close()
+		p := start(t, tbmsock(t), "inject", "--url", "http://"+addr)
+		if code := p.wait(); code != 1 || !strings.Contains(p.log(), "refused") {
+			t.Errorf("code %d, log %s", code, p.log())
+		}
+	})
 }
 
-// past sends readings of the time before now, as fast as they are taken.
-func (m *machine) past(span, period time.Duration) {
-	m.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	now := time.Now()
-	for at := now.Add(-span); at.Before(now); at = at.Add(period) {
-		m.send(ctx, at)
+// The machine bores on while its link is down, and nothing is missing afterwards.
+func TestLinkLossLosesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
 	}
-	if err := m.client.Flush(ctx); err != nil {
-		m.t.Fatal(err)
+	url := startPeer(t, "tbmsock").url()
+	scenario := filepath.Join(t.TempDir(), "s.yaml")
+	if err := os.WriteFile(scenario, []byte("layers: [{length: 10, ground: silt}]\nfaults: [{after: 1s, kind: link_loss, for: 3s}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	logger := start(t, tbmsock(t), "logger", "--url", url, "--format", "json")
+	logger.logged("connected")
+	source := start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "50hz", "--count", "300", "--scenario", scenario)
+	for n := uint64(1); n <= 300; n++ {
+		if l := loggedLine(t, logger.line()); l.Envelope == nil || l.Envelope.Seq != n {
+			t.Fatalf("packet %d is %+v", n, l)
+		}
+	}
+	if code := source.wait(); code != 0 {
+		t.Errorf("telemetry ends with %d", code)
+	}
+	if log := source.log(); !strings.Contains(log, "link is down") || !strings.Contains(log, "link is up again") || strings.Count(log, "msg=connected") != 2 {
+		t.Errorf("telemetry's log:\n%s", log)
+	}
+}
+
+// A logger's files: closed by size, compressed, whole after a kill in the middle, in both forms.
+func TestLoggerFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	url := startPeer(t, "tbmsock").url()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "packets.jsonl")
+	args := []string{"logger", "--url", url, "--output", file, "--rotate-size", "200kB", "--fsync", "always"}
+	logger := start(t, tbmsock(t), args...)
+	logger.logged("connected")
+	run := func(count string) {
+		source := start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "200hz", "--count", count)
+		if code := source.wait(); code != 0 {
+			t.Fatalf("telemetry ends with %d", code)
+		}
+		logger.lineWith("#" + count + " ") // the table's last row has come
+	}
+	run("400")
+	other := start(t, tbmsock(t), args...)
+	if code := other.wait(); code != 2 || !strings.Contains(other.log(), "another process writes this file") {
+		t.Errorf("a second logger of the same file ends with %d: %s", code, other.log())
+	}
+	logger.kill()
+	if f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0); err != nil { // as a power cut leaves it
+		t.Fatal(err)
+	} else if _, err := f.WriteString(`{"received":"2026-`); err != nil {
+		t.Fatal(err)
+	} else if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logger = start(t, tbmsock(t), args...)
+	logger.logged("half a line")
+	logger.logged("connected")
+	run("100")
+	if code := logger.interrupt(); code != 0 {
+		t.Errorf("logger ends with %d", code)
+	}
+	var seqs []uint64
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(names) < 4 {
+		t.Fatalf("files are %q, %v", names, err)
+	}
+	for i, name := range names { // by name is by time, the open one last
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, ".gz") {
+			z, err := gzip.NewReader(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err = io.ReadAll(z); err != nil {
+				t.Fatal(err)
+			}
+		} else if i < len(names)-2 {
+			t.Errorf("%s is not compressed", name)
+		}
+		for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+			var l logged
+			if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+				t.Fatalf("%s: %q: %v", name, s.Text(), err)
+			}
+			if l.Envelope != nil {
+				seqs = append(seqs, l.Envelope.Seq)
+			}
+		}
+	}
+	if len(seqs) != 500 {
+		t.Fatalf("%d packets in %q", len(seqs), names)
+	}
+	for i, s := range seqs {
+		if want := uint64(i%400 + 1); s != want {
+			t.Fatalf("packet %d has seq %d, want %d", i, s, want)
+		}
+	}
+}
+
+// A day in seconds, and a picture of an hour of it.
+func TestSimulateAndPlot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := t.TempDir()
+	for _, form := range []string{"json", "csv"} {
+		out, err := exec.Command(tbmsock(t), "simulate", "--duration", "2h", "--rate", "0.2hz", "--format", form).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := filepath.Join(dir, "p."+form)
+		if err := os.WriteFile(data, out, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		picture := filepath.Join(dir, form+".svg")
+		if b, err := exec.Command(tbmsock(t), "plot", "--input", data, "--output", picture, "--from", "2026-01-05T06:30:00Z", "--to", "2026-01-05T07:30:00Z").CombinedOutput(); err != nil {
+			t.Fatalf("plot: %v\n%s", err, b)
+		}
+		b, err := os.ReadFile(picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"tbm-1 (epb), 5 January 2026 06:30 to 07:30 UTC", "Total thrust (kN)", "07:15"} {
+			if !strings.Contains(string(b), want) {
+				t.Errorf("%s: the picture does not say %q", form, want)
+			}
+		}
+	}
+	p := start(t, tbmsock(t), "plot", "--input", filepath.Join("..", "..", "go.mod"), "--output", filepath.Join(dir, "x.svg"))
+	if code := p.wait(); code != 1 || !strings.Contains(p.log(), "nothing to draw") {
+		t.Errorf("plotting no packets ends with %d: %s", code, p.log())
 	}
 }

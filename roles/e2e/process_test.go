@@ -136,6 +136,8 @@ func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(name, args...), lines: make(chan string, 100_000), done: make(chan struct{})}
 	p.cmd.Stderr = &lockedWriter{p}
+	// A journal of its own for each server, unless the test says otherwise.
+	p.cmd.Env = append(os.Environ(), "TBMSOCK_DATA_DIR=memory")
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -144,7 +144,8 @@ type Packet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         State                  `protobuf:"varint,1,opt,name=state,proto3,enum=tbmsock.telemetry.State" json:"state,omitempty"`
 	Phase         Phase                  `protobuf:"varint,2,opt,name=phase,proto3,enum=tbmsock.telemetry.Phase" json:"phase,omitempty"`
-	Ring          uint32                 `protobuf:"varint,3,opt,name=ring,proto3" json:"ring,omitempty"` // number of the ring that is being bored for, from 1
+	Ring          uint32                 `protobuf:"varint,3,opt,name=ring,proto3" json:"ring,omitempty"`      // number of the ring that is being bored for, from 1
+	Machine       string                 `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"` // kind of machine, whose limits hold: epb, hardrock, micro, or the team's own
 	Cutterhead    *Cutterhead            `protobuf:"bytes,10,opt,name=cutterhead,proto3" json:"cutterhead,omitempty"`
 	Thrust        *Thrust                `protobuf:"bytes,11,opt,name=thrust,proto3" json:"thrust,omitempty"`
 	Chamber       *Chamber               `protobuf:"bytes,12,opt,name=chamber,proto3" json:"chamber,omitempty"`
@@ -208,6 +209,13 @@ func (x *Packet) GetRing() uint32 {
 		return x.Ring
 	}
 	return 0
+}
+
+func (x *Packet) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
 }
 
 func (x *Packet) GetCutterhead() *Cutterhead {
@@ -824,6 +832,10 @@ type Hydraulics struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	PumpPressure   float64                `protobuf:"fixed64,1,opt,name=pump_pressure,json=pumpPressure,proto3" json:"pump_pressure,omitempty"`       // bar: pump pressure
 	OilTemperature float64                `protobuf:"fixed64,2,opt,name=oil_temperature,json=oilTemperature,proto3" json:"oil_temperature,omitempty"` // °C: oil temperature
+	Articulation_1 float64                `protobuf:"fixed64,3,opt,name=articulation_1,json=articulation1,proto3" json:"articulation_1,omitempty"`    // mm: articulation stroke top
+	Articulation_2 float64                `protobuf:"fixed64,4,opt,name=articulation_2,json=articulation2,proto3" json:"articulation_2,omitempty"`    // mm: articulation stroke right
+	Articulation_3 float64                `protobuf:"fixed64,5,opt,name=articulation_3,json=articulation3,proto3" json:"articulation_3,omitempty"`    // mm: articulation stroke bottom
+	Articulation_4 float64                `protobuf:"fixed64,6,opt,name=articulation_4,json=articulation4,proto3" json:"articulation_4,omitempty"`    // mm: articulation stroke left
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -868,6 +880,34 @@ func (x *Hydraulics) GetPumpPressure() float64 {
 func (x *Hydraulics) GetOilTemperature() float64 {
 	if x != nil {
 		return x.OilTemperature
+	}
+	return 0
+}
+
+func (x *Hydraulics) GetArticulation_1() float64 {
+	if x != nil {
+		return x.Articulation_1
+	}
+	return 0
+}
+
+func (x *Hydraulics) GetArticulation_2() float64 {
+	if x != nil {
+		return x.Articulation_2
+	}
+	return 0
+}
+
+func (x *Hydraulics) GetArticulation_3() float64 {
+	if x != nil {
+		return x.Articulation_3
+	}
+	return 0
+}
+
+func (x *Hydraulics) GetArticulation_4() float64 {
+	if x != nil {
+		return x.Articulation_4
 	}
 	return 0
 }
@@ -1022,11 +1062,12 @@ var File_telemetry_telemetrypb_packet_proto protoreflect.FileDescriptor
 
 const file_telemetry_telemetrypb_packet_proto_rawDesc = "" +
 	"\n" +
-	"\"telemetry/telemetrypb/packet.proto\x12\x11tbmsock.telemetry\"\xad\x05\n" +
+	"\"telemetry/telemetrypb/packet.proto\x12\x11tbmsock.telemetry\"\xc7\x05\n" +
 	"\x06Packet\x12.\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x18.tbmsock.telemetry.StateR\x05state\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x18.tbmsock.telemetry.PhaseR\x05phase\x12\x12\n" +
-	"\x04ring\x18\x03 \x01(\rR\x04ring\x12=\n" +
+	"\x04ring\x18\x03 \x01(\rR\x04ring\x12\x18\n" +
+	"\amachine\x18\x04 \x01(\tR\amachine\x12=\n" +
 	"\n" +
 	"cutterhead\x18\n" +
 	" \x01(\v2\x1d.tbmsock.telemetry.CutterheadR\n" +
@@ -1093,11 +1134,15 @@ const file_telemetry_telemetrypb_packet_proto_rawDesc = "" +
 	"\x12deviation_vertical\x18\x06 \x01(\x01R\x11deviationVertical\x12\x12\n" +
 	"\x04roll\x18\a \x01(\x01R\x04roll\x12\x14\n" +
 	"\x05pitch\x18\b \x01(\x01R\x05pitch\x12\x10\n" +
-	"\x03yaw\x18\t \x01(\x01R\x03yaw\"Z\n" +
+	"\x03yaw\x18\t \x01(\x01R\x03yaw\"\xf6\x01\n" +
 	"\n" +
 	"Hydraulics\x12#\n" +
 	"\rpump_pressure\x18\x01 \x01(\x01R\fpumpPressure\x12'\n" +
-	"\x0foil_temperature\x18\x02 \x01(\x01R\x0eoilTemperature\"b\n" +
+	"\x0foil_temperature\x18\x02 \x01(\x01R\x0eoilTemperature\x12%\n" +
+	"\x0earticulation_1\x18\x03 \x01(\x01R\rarticulation1\x12%\n" +
+	"\x0earticulation_2\x18\x04 \x01(\x01R\rarticulation2\x12%\n" +
+	"\x0earticulation_3\x18\x05 \x01(\x01R\rarticulation3\x12%\n" +
+	"\x0earticulation_4\x18\x06 \x01(\x01R\rarticulation4\"b\n" +
 	"\n" +
 	"Atmosphere\x12\x10\n" +
 	"\x03ch4\x18\x01 \x01(\x01R\x03ch4\x12\x0e\n" +

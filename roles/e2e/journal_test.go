@@ -1,0 +1,245 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// link is a TCP proxy that can be cut.
+type link struct {
+	t    *testing.T
+	ln   net.Listener
+	to   string
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	cut  bool
+	open map[net.Conn]bool
+}
+
+func newLink(t *testing.T, to string) *link {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{t: t, ln: ln, to: to, open: map[net.Conn]bool{}}
+	l.wg.Add(1)
+	go l.serve()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		l.set(true)
+		l.wg.Wait()
+	})
+	return l
+}
+
+func (l *link) url() string { return "http://" + l.ln.Addr().String() }
+
+// set cuts the link, or mends it.
+func (l *link) set(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = cut
+	if cut {
+		for c := range l.open {
+			_ = c.Close()
+		}
+	}
+}
+
+func (l *link) serve() {
+	defer l.wg.Done()
+	for {
+		c, err := l.ln.Accept()
+		if err != nil {
+			return
+		}
+		up, err := net.Dial("tcp", l.to)
+		l.mu.Lock()
+		if err != nil || l.cut {
+			l.mu.Unlock()
+			_ = c.Close()
+			if err == nil {
+				_ = up.Close()
+			}
+			continue
+		}
+		l.open[c], l.open[up] = true, true
+		l.mu.Unlock()
+		for _, pair := range [][2]net.Conn{{c, up}, {up, c}} {
+			l.wg.Add(1)
+			go func() {
+				defer l.wg.Done()
+				_, _ = io.Copy(pair[0], pair[1])
+				_ = pair[0].Close()
+				_ = pair[1].Close()
+				l.mu.Lock()
+				delete(l.open, pair[0])
+				delete(l.open, pair[1])
+				l.mu.Unlock()
+			}()
+		}
+	}
+}
+
+// recorded are the seqs of each boot in a logger's file, in the order in which they stand there.
+func recorded(t *testing.T, path string) (boots []string, seqs map[string][]uint64) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	seqs = map[string][]uint64{}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	last := uint64(0)
+	for s.Scan() {
+		var l struct {
+			Offset   uint64
+			Envelope *struct {
+				Boot string
+				Seq  uint64
+			}
+		}
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+			t.Fatalf("%s: %.200q: %v", path, s.Text(), err)
+		}
+		if l.Envelope == nil {
+			continue
+		}
+		if l.Offset <= last {
+			t.Fatalf("%s: offset %d after %d", path, l.Offset, last)
+		}
+		last = l.Offset
+		if seqs[l.Envelope.Boot] == nil {
+			boots = append(boots, l.Envelope.Boot)
+		}
+		seqs[l.Envelope.Boot] = append(seqs[l.Envelope.Boot], l.Envelope.Seq)
+	}
+	return boots, seqs
+}
+
+// whole fails unless each boot's seqs are 1, 2, 3, …, each once.
+func whole(t *testing.T, path string) (packets int, boots int) {
+	t.Helper()
+	names, seqs := recorded(t, path)
+	for _, boot := range names {
+		for i, s := range seqs[boot] {
+			if s != uint64(i+1) {
+				t.Fatalf("%s, boot %s: seq %d in place %d", path, boot, s, i+1)
+			}
+		}
+		packets += len(seqs[boot])
+	}
+	return packets, len(names)
+}
+
+// Servers and loggers are killed and links cut while telemetry flows: both files hold every packet exactly once. With
+// TBMSOCK_LONG set it takes a minute, as the promise has it; in CI less.
+func TestNothingIsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	pause, kills, cut := 700*time.Millisecond, 2, 2*time.Second
+	if os.Getenv("TBMSOCK_LONG") != "" {
+		pause, kills, cut = 4*time.Second, 5, 10*time.Second
+	}
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	ln := listenAgain(t)
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	wire := newLink(t, addr)
+	serve := func() *process {
+		p := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", data)
+		p.url()
+		return p
+	}
+	files := []string{filepath.Join(dir, "a.jsonl"), filepath.Join(dir, "b.jsonl")}
+	log := func(i int) *process {
+		url := "http://" + addr
+		if i == 1 {
+			url = wire.url()
+		}
+		return start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s", "--since", "all")
+	}
+	again := func(i int) *process { // behind its own last packet
+		url := "http://" + addr
+		if i == 1 {
+			url = wire.url()
+		}
+		return start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s")
+	}
+	wait := func(d time.Duration) { // that packets flow meanwhile is the test
+		timer := time.NewTimer(d)
+		<-timer.C
+	}
+	server := serve()
+	loggers := []*process{log(0), log(1)}
+	source := start(t, tbmsock(t), "telemetry", "--url", wire.url(), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf")
+	loggers[0].lineWith("#1 ")
+	for n := range kills {
+		wait(pause)
+		server.kill()
+		wait(pause / 4)
+		server = serve()
+		wait(pause)
+		loggers[n%2].kill()
+		loggers[n%2] = again(n % 2)
+	}
+	wire.set(true)
+	wait(cut)
+	wire.set(false)
+	wait(pause)
+	if code := source.interrupt(); code != 0 {
+		t.Errorf("telemetry ends with %d", code)
+	}
+	if !strings.Contains(source.log(), "waiting=0") || !strings.Contains(source.log(), "dropped=0") {
+		t.Fatalf("telemetry has not sent everything:\n%s", source.log())
+	}
+	sent := 0
+	for _, f := range strings.Fields(source.log()) {
+		if text, ok := strings.CutPrefix(f, "packets="); ok {
+			if err := json.Unmarshal([]byte(text), &sent); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, l := range loggers {
+		deadline := time.NewTimer(patience)
+		for {
+			if n, _ := whole(t, files[i]); n >= sent {
+				break
+			}
+			select {
+			case <-deadline.C:
+				n, _ := whole(t, files[i])
+				t.Fatalf("logger %d has %d packets of %d", i, n, sent)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		if code := l.interrupt(); code != 0 {
+			t.Errorf("logger %d ends with %d", i, code)
+		}
+		if n, boots := whole(t, files[i]); n != sent || boots != 1 {
+			t.Errorf("logger %d has %d packets of %d boots, want %d of 1", i, n, boots, sent)
+		}
+	}
+	if code := server.interrupt(); code != 0 {
+		t.Errorf("server ends with %d", code)
+	}
+	verify := start(t, tbmsock(t), "journal", "verify", "--data-dir", data)
+	if code := verify.wait(); code != 0 {
+		t.Errorf("journal verify ends with %d:\n%s", code, verify.log())
+	}
+	t.Logf("%d packets", sent)
+}

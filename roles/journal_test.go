@@ -1,0 +1,257 @@
+package roles
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tbmsock/transport"
+	"tbmsock/transport/journal"
+)
+
+// fill makes a journal in dir: two runs of tbm-1, the second with a hole and a late one, one of tbm-2, and a value
+// that is no envelope.
+func fill(t *testing.T, dir string) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(t.Context(), journal.Options{Dir: dir, Node: "node-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(source, boot string, seq uint64, value string, attachments ...[]byte) {
+		t.Helper()
+		done := make(chan error, 1)
+		e := transport.JournalEntry{Source: source, Boot: boot, Seq: seq, Namespace: "/", Sid: "s1", Room: "ops", Value: transport.Value{JSON: []byte(value), Attachments: attachments}}
+		if seq > 0 {
+			e.Time = time.Unix(int64(1_800_000_000+seq), 0).UTC()
+		}
+		j.Append(t.Context(), e, func(_ uint64, _ bool, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seq := uint64(1); seq <= 5; seq++ {
+		put("tbm-1", "a", seq, fmt.Sprintf(`{"seq":%d}`, seq))
+	}
+	for _, seq := range []uint64{1, 2, 6, 4} {
+		put("tbm-1", "b", seq, `"<x>"`)
+	}
+	put("tbm-2", "c", 1, `{"_placeholder":true,"num":0}`, []byte{1, 2, 3})
+	put("", "", 0, `42`)
+	return j
+}
+
+func closeJournal(t *testing.T, j *journal.Journal) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := j.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// command runs tbmsock and returns its exit code and what it wrote.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out, errOut bytes.Buffer
+	code = Main(ctx, append([]string{"tbmsock"}, args...), &out, &errOut)
+	return code, out.String(), errOut.String()
+}
+
+func TestJournalCommand(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	j := fill(t, dir)
+	// The same from a running server and from what it leaves.
+	for _, state := range []string{"running", "stopped"} {
+		if state == "stopped" {
+			closeJournal(t, j)
+		}
+		t.Run(state, func(t *testing.T) {
+			place := []string{"--data-dir", dir}
+			journal := func(args ...string) string {
+				t.Helper()
+				code, out, errOut := command(t, append(append([]string{"journal", args[0]}, place...), args[1:]...)...)
+				if code != 0 || errOut != "" {
+					t.Fatalf("%v: code %d, %s", args, code, errOut)
+				}
+				return out
+			}
+			list := strings.Split(journal("ls"), "\n")
+			want := []string{"SOURCE BOOT ENTRIES SEQ MISSING OFFSETS FIRST LAST", "tbm-1 a 5 1-5 0 1-5", "tbm-1 b 4 1-6 2 6-9", "tbm-2 c 1 1-1 0 10-10", "(others) 1"}
+			if len(list) != 7 || !strings.HasPrefix(list[0], dir+": offsets 1 to 11, ") {
+				t.Fatalf("ls: %q", list)
+			}
+			for i, w := range want {
+				if got := strings.Join(strings.Fields(list[i+1]), " "); !strings.HasPrefix(got, w) {
+					t.Errorf("ls: line %d is %q, want %q", i+1, got, w)
+				}
+			}
+			var parsed struct {
+				Last uint64 `json:"last_offset"`
+				Runs []struct {
+					Source  string
+					Missing int
+				}
+			}
+			if err := json.Unmarshal([]byte(journal("ls", "--format", "json")), &parsed); err != nil || parsed.Last != 11 || len(parsed.Runs) != 3 || parsed.Runs[1].Missing != 2 {
+				t.Errorf("ls as JSON: %+v, %v", parsed, err)
+			}
+
+			for args, want := range map[string]string{
+				"":                             "1 2 3 4 5 6 7 8 9 10 11",
+				"--from 4 --to 6":              "4 5 6",
+				"--last 2":                     "10 11",
+				"--source tbm-2":               "10",
+				"--source tbm-2 --source x":    "10",
+				"--since 1h --until 1h":        "",
+				"--until 2020-01-01T00:00:00Z": "",
+				"--since 2020-01-01T00:00:00Z --to 1 --format json": "1",
+			} {
+				var offsets []string
+				for line := range strings.Lines(journal(append([]string{"cat"}, strings.Fields(args)...)...)) {
+					var e struct{ Offset json.Number }
+					if err := json.Unmarshal([]byte(line), &e); err != nil {
+						t.Fatal(err)
+					}
+					offsets = append(offsets, e.Offset.String())
+				}
+				if got := strings.Join(offsets, " "); got != want {
+					t.Errorf("cat %s: %s, want %s", args, got, want)
+				}
+			}
+			line := journal("cat", "--from", "8", "--to", "8")
+			if !strings.Contains(line, `"source":"tbm-1","boot":"b","seq":6,"time":"2027-01-15T08:00:06Z","room":"ops","namespace":"/","sid":"s1","node":"node-1","value":"<x>"}`) {
+				t.Errorf("cat: %s", line)
+			}
+			if line := journal("cat", "--source", "tbm-2"); !strings.Contains(line, `"value":"AQID"`) {
+				t.Errorf("cat: %s", line)
+			}
+
+			file := filepath.Join(t.TempDir(), "all.csv")
+			if out := journal("export", "--format", "csv", "--output", file); out != "11 entries written to "+file+"\n" {
+				t.Errorf("export: %s", out)
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+			if err != nil || len(rows) != 12 || rows[0][0] != "offset" || rows[8][4] != "6" || rows[11][10] != "42" {
+				t.Errorf("export: %q, %v", rows, err)
+			}
+			if files, _ := filepath.Glob(file + "*"); len(files) != 1 {
+				t.Errorf("export leaves %v", files)
+			}
+
+			verified := journal("verify")
+			if !strings.Contains(verified, "tbm-1 b: seq 1 to 6: 2 missing in 2 gaps, 1 came late\n") || !strings.Contains(verified, "11 entries, offsets 1 to 11 without a hole, each readable, none twice\n") {
+				t.Errorf("verify: %s", verified)
+			}
+		})
+	}
+}
+
+// follower's output, line by line.
+type lineWriter chan string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		w <- line
+	}
+	return len(p), nil
+}
+
+func TestJournalFollow(t *testing.T) {
+	dir := t.TempDir()
+	j := fill(t, dir)
+	defer closeJournal(t, j)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out := make(lineWriter, 100)
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, []string{"tbmsock", "journal", "cat", "--data-dir", dir, "--last", "1", "--follow", "--format", "csv"}, out, os.Stderr)
+	}()
+	next := func() string {
+		select {
+		case line := <-out:
+			return line
+		case <-ctx.Done():
+			t.Fatal("no further line")
+			return ""
+		}
+	}
+	if line := next(); !strings.HasPrefix(line, "offset,") {
+		t.Error(line)
+	}
+	if line := next(); !strings.HasPrefix(line, "11,") {
+		t.Error(line)
+	}
+	j.Append(ctx, transport.JournalEntry{Source: "tbm-9", Boot: "z", Seq: 1, Value: transport.Value{JSON: []byte("1")}}, func(uint64, bool, error) {})
+	if line := next(); !strings.HasPrefix(line, "12,") || !strings.Contains(line, "tbm-9") {
+		t.Error(line)
+	}
+	cancel()
+	if c := <-code; c != 0 {
+		t.Errorf("code %d", c)
+	}
+}
+
+// A byte that the disk has changed is found.
+func TestJournalVerifyFindsDamage(t *testing.T) {
+	dir := t.TempDir()
+	closeJournal(t, fill(t, dir))
+	files, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "TBM", "msgs", "*.blk"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(data, []byte(`{"seq":3}`))
+	if i < 0 {
+		t.Fatal("the entry is not there as it came")
+	}
+	data[i+7] = '4'
+	if err := os.WriteFile(files[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := command(t, "journal", "verify", "--data-dir", dir)
+	if code != 1 || !strings.Contains(out, "offset 4 follows 2\n") || !strings.HasSuffix(errOut, " is damaged, see above\n") {
+		t.Errorf("code %d\n%s\n%s", code, out, errOut)
+	}
+	t.Logf("verify says: %s%s", out, errOut)
+}
+
+func TestJournalUsage(t *testing.T) {
+	dir := t.TempDir()
+	for args, want := range map[string]string{
+		"":                         "tbmsock journal: use ls, cat, export or verify",
+		"bogus":                    `tbmsock journal: unexpected argument "bogus"`,
+		"cat extra":                `tbmsock journal cat: unexpected argument "extra"`,
+		"cat --from 0":             "tbmsock journal cat: --from 0: use a whole number",
+		"cat --since yesterday":    "tbmsock journal cat: --since yesterday: use a time such as",
+		"cat --from 1 --last 2":    "tbmsock journal cat: use one of --from, --last and --since",
+		"ls --data-dir x --nats y": "tbmsock journal ls: use --data-dir or --nats, not both",
+		"export":                   "tbmsock journal export: name the file",
+		"export --format xml":      "tbmsock journal export: --format xml: use json or csv",
+	} {
+		code, _, errOut := command(t, append([]string{"journal"}, strings.Fields(args)...)...)
+		if code != exitUsage || !strings.HasPrefix(errOut, want) {
+			t.Errorf("%q: code %d, %s", args, code, errOut)
+		}
+	}
+	none := filepath.Join(dir, "none")
+	if code, _, errOut := command(t, "journal", "ls", "--data-dir", none); code != exitError || errOut != "tbmsock journal ls: journal in "+none+": there is no journal\n" {
+		t.Errorf("code %d, %s", code, errOut)
+	}
+}

@@ -1,0 +1,151 @@
+package roles
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tbmsock/transport"
+)
+
+// entryWriter writes entries of a journal for other programs.
+type entryWriter struct {
+	out  *bufio.Writer
+	json *json.Encoder // or
+	csv  *csv.Writer
+}
+
+func newEntryWriter(w io.Writer, format string) *entryWriter {
+	ew := &entryWriter{out: bufio.NewWriterSize(w, 64<<10)}
+	if format == "csv" {
+		ew.csv = csv.NewWriter(ew.out)
+		_ = ew.csv.Write([]string{"offset", "stored", "source", "boot", "seq", "time", "room", "namespace", "sid", "node", "value"}) // told by flush
+		return ew
+	}
+	ew.json = json.NewEncoder(ew.out)
+	ew.json.SetEscapeHTML(false)
+	return ew
+}
+
+// entryLine is an entry in JSON. Binary parts of the value are base64.
+type entryLine struct {
+	Offset    uint64          `json:"offset"`
+	Stored    time.Time       `json:"stored"`
+	Source    string          `json:"source,omitempty"`
+	Boot      string          `json:"boot,omitempty"`
+	Seq       uint64          `json:"seq,omitempty"`
+	Time      *time.Time      `json:"time,omitempty"`
+	Room      string          `json:"room,omitempty"`
+	Namespace string          `json:"namespace"`
+	Sid       string          `json:"sid"`
+	Node      string          `json:"node"`
+	Value     transport.Value `json:"value"`
+}
+
+func (w *entryWriter) write(e *transport.JournalEntry) error {
+	if w.csv == nil {
+		line := entryLine{e.Offset, e.Stored, e.Source, e.Boot, e.Seq, nil, e.Room, e.Namespace, e.Sid, e.Node, e.Value}
+		if !e.Time.IsZero() {
+			line.Time = &e.Time
+		}
+		return w.json.Encode(line)
+	}
+	value, err := e.Value.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	seq, at := "", ""
+	if e.Seq > 0 {
+		seq = strconv.FormatUint(e.Seq, 10)
+	}
+	if !e.Time.IsZero() {
+		at = e.Time.Format(time.RFC3339Nano)
+	}
+	return w.csv.Write([]string{strconv.FormatUint(e.Offset, 10), e.Stored.Format(time.RFC3339Nano), e.Source, e.Boot, seq, at, e.Room, e.Namespace, e.Sid, e.Node, string(value)})
+}
+
+func (w *entryWriter) flush() error {
+	if w.csv != nil {
+		w.csv.Flush()
+		if err := w.csv.Error(); err != nil {
+			return err
+		}
+	}
+	return w.out.Flush()
+}
+
+// writeListJSON is the list of sources and runs for other programs.
+func writeListJSON(w io.Writer, t *tally, state transport.JournalState) error {
+	type run struct {
+		Source      string    `json:"source"`
+		Boot        string    `json:"boot"`
+		Entries     uint64    `json:"entries"`
+		FirstSeq    uint64    `json:"first_seq"`
+		LastSeq     uint64    `json:"last_seq"`
+		Missing     uint64    `json:"missing"`
+		Late        uint64    `json:"late"`
+		FirstOffset uint64    `json:"first_offset"`
+		LastOffset  uint64    `json:"last_offset"`
+		FirstStored time.Time `json:"first_stored"`
+		LastStored  time.Time `json:"last_stored"`
+	}
+	list := struct {
+		First  uint64 `json:"first_offset"`
+		Last   uint64 `json:"last_offset"`
+		Bytes  uint64 `json:"bytes"`
+		Others uint64 `json:"others"`
+		Runs   []run  `json:"runs"`
+	}{state.First, state.Last, state.Bytes, t.others, []run{}}
+	for _, s := range t.tracker.Stats() {
+		r := t.runs[[2]string{s.Source, s.Boot}]
+		list.Runs = append(list.Runs, run{s.Source, s.Boot, s.Received, s.First, s.Last, s.Missing, s.OutOfOrder,
+			r.first.Offset, r.last.Offset, r.first.Stored, r.last.Stored})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(list)
+}
+
+func shortTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// roughBytes is a size for people.
+func roughBytes(n uint64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}
+
+// momentValue is a time, or how long ago.
+type momentValue struct {
+	t    time.Time
+	text string
+}
+
+func (v *momentValue) String() string { return v.text }
+
+func (v *momentValue) Set(s string) error {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		d, dErr := time.ParseDuration(s)
+		if dErr != nil || d < 0 {
+			return errors.New("use a time such as 2026-11-23T14:30:00Z, or how long ago, such as 90m")
+		}
+		t = time.Now().Add(-d)
+	}
+	v.t, v.text = t, s
+	return nil
+}
+
+func momentOf(c *cli.Context, name string) time.Time { return c.Generic(name).(*momentValue).t }

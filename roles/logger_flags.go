@@ -1,0 +1,137 @@
+package roles
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"tbmsock/telemetry"
+	"tbmsock/telemetry/recording"
+	"tbmsock/transport"
+)
+
+// formatFlags say what the lines of packets look like; the demo has them too.
+func formatFlags() []cli.Flag {
+	return []cli.Flag{
+		choiceFlag("format", "form of the packets on stdout; csv has the same columns for every packet", "text", "json", "csv"),
+		listFlag("channels", "channels that are shown, such as thrust.total,cutterhead.*,derived.fpi (repeatable); text chooses a few if none are given, csv has all", checkChannel),
+		choiceFlag("color", "colour values by the state of their limits; auto does if stdout is a terminal", "auto", "always", "never"),
+		dictionaryFlag(),
+		switchFlag("alarms-only", "log changes of state alone: warnings, alarms, what became stale, and what is normal again"),
+	}
+}
+
+// outputFlags say where packets are kept.
+func outputFlags() []cli.Flag {
+	return []cli.Flag{
+		textFlag("output", "file to append packets to, too: .csv is CSV, .txt or .log text, anything else JSON Lines; none if empty", ""),
+		bytesFlag("rotate-size", "size at which the file is closed and a new one begun, 0 for never", 100_000_000, 0, 1<<40),
+		durationFlag("rotate-every", "time after which it is closed, counted from midnight UTC, 0 for never", 24*time.Hour, 0, 365*24*time.Hour),
+		countFlag("keep", "closed files that are kept, 0 for all", 0, 1<<20),
+		switchFlag("plain", "leave closed files as they are instead of compressing them (gzip)"),
+		valueFlag("fsync", "when lines are forced to the disk: always (a power cut loses none), interval=1s (it loses that much at most), never (what the system had not written); a crash of the process alone loses none", &fsyncValue{recording.SyncPolicy{Interval: time.Second}}),
+	}
+}
+
+func checkChannel(pattern string) error {
+	_, err := telemetry.MatchChannels([]string{pattern})
+	return err
+}
+
+// fsyncValue is a policy: always, interval=1s or never.
+type fsyncValue struct{ policy recording.SyncPolicy }
+
+func (v *fsyncValue) String() string {
+	switch {
+	case v.policy.Always:
+		return "always"
+	case v.policy.Interval > 0:
+		return "interval=" + shortDuration(v.policy.Interval)
+	}
+	return "never"
+}
+
+func (v *fsyncValue) Set(s string) error {
+	switch s {
+	case "always":
+		v.policy = recording.SyncPolicy{Always: true}
+		return nil
+	case "never":
+		v.policy = recording.SyncPolicy{}
+		return nil
+	}
+	text, ok := strings.CutPrefix(s, "interval=")
+	d, err := time.ParseDuration(text)
+	if !ok || err != nil || d < 10*time.Millisecond || d > time.Hour {
+		return errors.New("use always, never, or interval=1s with a time from 10ms to 1h")
+	}
+	v.policy = recording.SyncPolicy{Interval: d}
+	return nil
+}
+
+// openOutput opens the file that the flags name; nil if they name none.
+func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.File, error) {
+	path := c.String("output")
+	if path == "" {
+		return nil, nil
+	}
+	entry := log.WithField("file", path)
+	f, cut, err := recording.Open(recording.Options{
+		Path:     path,
+		MaxBytes: bytesOf(c, "rotate-size"),
+		MaxAge:   durationOf(c, "rotate-every"),
+		Keep:     int(countOf(c, "keep")),
+		Plain:    c.Bool("plain"),
+		Sync:     c.Generic("fsync").(*fsyncValue).policy,
+		Header:   form.header(),
+		Report: func(err error, what string) {
+			if err == nil {
+				entry.Info(what)
+				return
+			}
+			entry.WithError(err).Error(what)
+		},
+	})
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w: make the directory %s first", err, filepath.Dir(path))
+		}
+		return nil, fmt.Errorf("--output %s: %w", path, err)
+	}
+	if cut > 0 {
+		entry.WithField("bytes", cut).Warn("half a line at the end of the file, left by a crash, was cut off")
+	}
+	return f, nil
+}
+
+// formOfFile is the form of lines that the file's name asks for.
+func formOfFile(path string) string {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".csv":
+		return "csv"
+	case ".txt", ".log":
+		return "text"
+	}
+	return "json"
+}
+
+// switchFlag is on or off.
+func switchFlag(name, usage string) *cli.BoolFlag {
+	return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: env(name)}
+}
+
+// loggerFlags are all of a logger's.
+func loggerFlags() []cli.Flag {
+	flags := append(clientFlags(),
+		listFlag("room", "room to join (repeatable); what is for everyone is logged too", transport.CheckRoom),
+		listFlag("event", "event to log (repeatable)", nil, transport.EventTelemetry),
+	)
+	flags = append(append(flags, sinceFlag()), formatFlags()...)
+	return append(flags, outputFlags()...)
+}

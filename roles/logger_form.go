@@ -1,0 +1,121 @@
+package roles
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"tbmsock/telemetry"
+	"tbmsock/telemetry/recording"
+)
+
+// lineForm turns records and changes of state into lines. It is for one goroutine.
+type lineForm struct {
+	format   string // text, json or csv
+	only     bool   // changes alone
+	csv      *recording.CSV
+	channels []string // of the text; nil: the usual ones of the machine
+	words    *textForm
+}
+
+func newLineForm(format string, channels []string, colored, alarmsOnly bool, dictionary *telemetry.Dictionary) *lineForm {
+	f := &lineForm{format: format, only: alarmsOnly, channels: channels}
+	switch format {
+	case "csv":
+		f.csv = recording.NewCSV(channels)
+	case "text":
+		f.words = newTextForm(dictionary, channels, colored)
+	}
+	return f
+}
+
+// header begins a file, or the output on a console; nil if the form has none.
+func (f *lineForm) header() []byte {
+	switch {
+	case f.format == "csv" && f.only:
+		return []byte("time,source,channel,from,to,value,unit,reason\n")
+	case f.format == "csv":
+		return f.csv.Header()
+	}
+	return nil
+}
+
+// record is the record's line, "" for none; it is valid until the next. state tells how a channel stands to its limits.
+func (f *lineForm) record(r *recording.Record, state func(id string) telemetry.ChannelState) []byte {
+	if f.only {
+		return nil
+	}
+	switch f.format {
+	case "csv":
+		return f.csv.Row(r)
+	case "json":
+		return r.AppendJSON(nil)
+	}
+	return f.words.record(r, state)
+}
+
+// change is the line of a change of state of a source's channel.
+func (f *lineForm) change(source string, c *telemetry.Change) []byte {
+	switch f.format {
+	case "csv":
+		if !f.only {
+			return nil // a row of other columns would break the table; the log has it
+		}
+		return changeRow(source, c)
+	case "json":
+		return changeJSON(source, c)
+	}
+	return f.words.change(source, c)
+}
+
+// changeJSON is {"received":…,"change":{…}}.
+func changeJSON(source string, c *telemetry.Change) []byte {
+	type change struct {
+		Source  string    `json:"source"`
+		Time    time.Time `json:"time"`
+		Channel string    `json:"channel"`
+		Name    string    `json:"name"`
+		From    string    `json:"from"`
+		To      string    `json:"to"`
+		Value   *float64  `json:"value,omitempty"`
+		Unit    string    `json:"unit"`
+		Limit   *float64  `json:"limit,omitempty"`
+		Reason  string    `json:"reason"`
+	}
+	out := change{source, c.At.UTC(), c.Channel.ID, c.Channel.Name, c.From.String(), c.To.String(), number(c.Value), c.Channel.Unit, number(c.Limit), c.Reason()}
+	b, err := json.Marshal(struct {
+		Received time.Time `json:"received"`
+		Change   change    `json:"change"`
+	}{time.Now().UTC(), out})
+	if err != nil {
+		return nil // infinite values are none: number has left them out
+	}
+	return append(b, '\n')
+}
+
+func number(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+// wantsColor tells whether lines on w are coloured.
+func wantsColor(choice string, w io.Writer) bool {
+	switch choice {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return os.Getenv("NO_COLOR") == "" && isTerminal(w)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,128 @@
+package roles
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tbmsock/telemetry/recording"
+	"tbmsock/transport"
+)
+
+// sinceValue is where a logger begins: now, all, an offset, a time, how long ago, or last=n.
+type sinceValue struct {
+	text  string
+	since transport.Since
+}
+
+func (v *sinceValue) String() string { return v.text }
+
+func (v *sinceValue) Set(s string) error {
+	since, err := parseSince(s, time.Now())
+	if err != nil {
+		return err
+	}
+	v.text, v.since = s, since
+	return nil
+}
+
+func parseSince(s string, now time.Time) (transport.Since, error) {
+	if s == "now" {
+		none := uint64(0)
+		return transport.Since{Last: &none}, nil
+	}
+	if s == "all" {
+		return transport.Since{Offset: 1}, nil
+	}
+	if text, ok := strings.CutPrefix(s, "last="); ok {
+		if n, err := strconv.ParseUint(text, 10, 63); err == nil {
+			return transport.Since{Last: &n}, nil
+		}
+	}
+	if n, err := strconv.ParseUint(s, 10, 63); err == nil && n > 0 {
+		return transport.Since{Offset: n}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return transport.Since{Time: &t}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		t := now.Add(-d).UTC()
+		return transport.Since{Time: &t}, nil
+	}
+	return transport.Since{}, errors.New("use now, all, an offset such as 1200, a time such as 2026-01-05T06:00:00Z, how long ago such as 2h, or last=100")
+}
+
+func sinceFlag() cli.Flag {
+	now, _ := parseSince("now", time.Time{})
+	return valueFlag("since", "where to begin in the server's journal: now, all, an offset, a time (RFC 3339), how long ago (2h), or last=100; a file that is gone on with begins behind its last packet", &sinceValue{"now", now})
+}
+
+// follow makes the logger begin where the flags, or its own file, say, and go on where it was on each
+// further connection.
+func (l *loggerRole) follow(c *cli.Context, rooms []string) error {
+	first := c.Generic("since").(*sinceValue).since
+	if path := c.String("output"); path != "" && !c.IsSet("since") {
+		offset, err := recording.LastOffset(path)
+		if err != nil {
+			return fmt.Errorf("--output %s: %w", path, err)
+		}
+		if l.offset = offset; offset > 0 {
+			l.log.WithField("file", path).WithField("offset", offset).Info("going on behind the file's last packet")
+		}
+	}
+	return l.client.Follow(transport.FollowOptions{
+		Rooms:    rooms,
+		From:     func(status transport.JournalStatus) transport.Since { return l.from(status, first) },
+		OnFollow: l.following,
+	})
+}
+
+// from is where to begin on a connection.
+func (l *loggerRole) from(status transport.JournalStatus, first transport.Since) transport.Since {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.offset == 0:
+		return first
+	case status.Last < l.offset:
+		l.log.WithField("journal_last", status.Last).WithField("offset", l.offset).Warn("the server's journal is another one, or has been cut: everything in it is taken")
+		l.offset = 0
+		return transport.Since{Offset: 1}
+	case status.First > l.offset+1:
+		l.log.WithField("journal_first", status.First).WithField("offset", l.offset).Error("the server no longer has what came next: packets are missing")
+	}
+	return transport.Since{Offset: l.offset + 1}
+}
+
+func (l *loggerRole) following(offset uint64, err error) {
+	var refusal *transport.AckError
+	switch {
+	case err == nil:
+		l.log.WithField("from", offset).Debug("following the journal")
+		return
+	case errors.As(err, &refusal) && refusal.Code == transport.CodeNoJournal:
+		l.log.Info("the server keeps no journal: what comes while the link is broken is lost")
+	default:
+		l.log.WithError(err).Warn("the journal cannot be followed")
+	}
+	l.mu.Lock()
+	l.offset = 0 // its offsets, if it had any, say nothing any more
+	l.mu.Unlock()
+}
+
+// isRepeat notes the event's offset, and tells whether it has been logged already. l.mu is held.
+func (l *loggerRole) isRepeat(ev *transport.Event) (offset uint64, repeat bool) {
+	offset, _, ok := transport.OffsetOf(ev)
+	if !ok {
+		return 0, false
+	}
+	if offset < l.offset || offset == l.offset && ev.Name == l.lastName {
+		return offset, true
+	}
+	l.offset, l.lastName = offset, ev.Name
+	return offset, false
+}

@@ -1,0 +1,93 @@
+package recording
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// tmpfs is a disk of 64 KiB.
+func tmpfs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		if os.Getenv("CI") != "" && os.Getuid() == 0 {
+			t.Fatalf("no tmpfs to fill: %v", err)
+		}
+		t.Skipf("no tmpfs to fill: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestFullDiskIsToldAndTriedAgain(t *testing.T) {
+	dir := tmpfs(t)
+	path := filepath.Join(dir, "p.jsonl")
+	var mu sync.Mutex
+	var reports []string
+	f := open(t, Options{Path: path, Report: func(err error, what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		reports = append(reports, fmt.Sprint(err, ": ", what))
+	}})
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 48<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := ""
+	for i := range 400 {
+		line := fmt.Sprintf("{\"seq\":%d,\"pad\":%q}\n", i, strings.Repeat("x", 100))
+		want += line
+		f.Write([]byte(line))
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == len(want) || !strings.HasPrefix(want, string(b)) || !strings.HasSuffix(string(b), "\n") {
+		t.Fatalf("a full disk holds %d of %d bytes, %v; whole lines: %v", len(b), len(want), err, strings.HasSuffix(string(b), "\n"))
+	}
+	mu.Lock()
+	if len(reports) != 1 || !strings.Contains(reports[0], "no space left") {
+		t.Errorf("reports are %q", reports)
+	}
+	mu.Unlock()
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the disk has room and all is written", func() bool {
+		b, err := os.ReadFile(path)
+		return err == nil && string(b) == want
+	})
+	shut(t, f)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(reports) != 2 || !strings.Contains(reports[1], "written") || f.Dropped() != 0 {
+		t.Errorf("reports are %q, %d dropped", reports, f.Dropped())
+	}
+}
+
+func TestFullDiskForTooLong(t *testing.T) {
+	dir := tmpfs(t)
+	reports := 0
+	var mu sync.Mutex
+	f := open(t, Options{Path: filepath.Join(dir, "p.jsonl"), MaxPending: 8 << 10, Report: func(error, string) { mu.Lock(); reports++; mu.Unlock() }})
+	line := []byte(strings.Repeat("x", 999) + "\n")
+	for range 200 {
+		f.Write(line)
+	}
+	if f.Dropped() == 0 {
+		t.Error("nothing was dropped, though memory is bounded")
+	}
+	if err := f.Close(); err == nil || !strings.Contains(err.Error(), "8 lines could not be written") {
+		t.Errorf("Close says %v", err)
+	}
+	if reports != 2 {
+		t.Errorf("%d reports, want one of the disk and one of the dropping", reports)
+	}
+}

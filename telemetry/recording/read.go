@@ -1,0 +1,104 @@
+package recording
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// Reader reads back what a logger has written: JSON Lines or CSV, as it is or compressed, of which it
+// finds out by itself. It is for one goroutine.
+type Reader struct {
+	name    string
+	file    io.Closer
+	lines   *bufio.Reader
+	table   *csv.Reader
+	columns []string
+	n       int // lines read
+}
+
+// OpenReader opens a file; "-" is stdin.
+func OpenReader(path string) (*Reader, error) {
+	if path == "-" {
+		return newReader("stdin", os.Stdin, io.NopCloser(nil))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReader(path, f, f)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func newReader(name string, in io.Reader, file io.Closer) (*Reader, error) {
+	b := bufio.NewReaderSize(in, 256<<10)
+	if magic, _ := b.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		b = bufio.NewReaderSize(z, 256<<10)
+	}
+	r := &Reader{name: name, file: file, lines: b}
+	if first, _ := b.Peek(len(csvHead[0]) + 1); string(first) == csvHead[0]+"," {
+		r.table = csv.NewReader(b)
+		r.table.FieldsPerRecord = -1
+		columns, err := r.table.Read()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		r.columns, r.n = slices.Clone(columns), 1
+	}
+	return r, nil
+}
+
+// Next returns the next record; io.EOF at the end. An error names the file and the line; the reader goes
+// on behind that line. The last line of a file that is being written may be half: it is left out.
+func (r *Reader) Next() (*Record, error) {
+	if r.table != nil {
+		row, err := r.table.Read()
+		r.n++
+		if errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		var rec *Record
+		if err == nil {
+			rec, err = parseCSV(r.columns, row)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", r.name, r.n, err)
+		}
+		return rec, nil
+	}
+	for {
+		line, err := r.lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.name, err)
+		}
+		r.n++
+		if len(bytes.TrimSpace(line)) == 0 || bytes.Contains(line[:min(len(line), 64)], []byte(`"change"`)) {
+			continue
+		}
+		rec, err := ParseJSON(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", r.name, r.n, err)
+		}
+		return rec, nil
+	}
+}
+
+// Close closes the file.
+func (r *Reader) Close() error { return r.file.Close() }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package simulator
+
+// days is how many days, of different seeds, a test simulates.
+const days = 3

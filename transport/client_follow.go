@@ -1,0 +1,168 @@
+package transport
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Since is where a follower wants to begin. The field that is set counts; Last, a pointer, may be 0: what
+// comes from now on.
+type Since struct {
+	Offset uint64     `json:"offset,omitempty"`
+	Time   *time.Time `json:"time,omitempty"`
+	Last   *uint64    `json:"last,omitempty"`
+}
+
+// FollowOptions configures [Client.Follow].
+type FollowOptions struct {
+	Rooms []string // to join; what is for everyone comes in any case
+	// From is asked on each connection where to begin: behind what has been seen. status is the server's journal. Required.
+	From func(status JournalStatus) Since
+	// OnFollow is told of the outcome on each connection: the first offset that may come, or why the server
+	// replays nothing; the rooms are then joined without it.
+	OnFollow func(offset uint64, err error)
+}
+
+// OffsetOf reads the offset that comes with an event for a follower; ok is false if it comes without one.
+func OffsetOf(ev *Event) (offset uint64, replayed, ok bool) {
+	if len(ev.Args) < 2 {
+		return 0, false, false
+	}
+	var n offsetNote
+	if ev.Args[1].Decode(&n) != nil || n.Offset == 0 {
+		return 0, false, false
+	}
+	return n.Offset, n.Replayed, true
+}
+
+// following is a client's wish to follow the journal.
+type following struct {
+	FollowOptions
+	rooms []string
+	known atomic.Bool // a server has said that it has a journal
+}
+
+// probeTimeout is how long a server that may have a journal has to say so. Servers that do not know the question
+// never answer.
+const probeTimeout = time.Second
+
+// Follow joins the rooms so that nothing is missed between two connections, on every connection: events then come
+// with their offset ([OffsetOf]), first those from a place on that the journal has, then those that come. With a
+// server that keeps no journal the rooms are joined as by Join. Call it before Run.
+func (c *Client) Follow(opts FollowOptions) error {
+	for _, room := range opts.Rooms {
+		if err := CheckRoom(room); err != nil {
+			return err
+		}
+	}
+	if opts.OnFollow == nil {
+		opts.OnFollow = func(uint64, error) {}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.follow = &following{FollowOptions: opts, rooms: opts.Rooms}
+	return nil
+}
+
+// begin asks whether there is a journal, since a server that is not ours might not take a join with since for one,
+// and then joins. A server that once had one is waited for; one that answers late is followed from then on.
+func (f *following) begin(c *Client, cc *clientConn) {
+	var mu sync.Mutex
+	answered, known := false, f.known.Load()
+	without := func(err error) {
+		f.OnFollow(0, err)
+		for _, room := range f.rooms {
+			c.join(cc, room)
+		}
+	}
+	wait := probeTimeout
+	if known {
+		wait = c.opts.ConnectTimeout
+	}
+	timeout := time.AfterFunc(wait, func() {
+		mu.Lock()
+		late := !answered
+		mu.Unlock()
+		switch {
+		case !late:
+		case known:
+			cc.conn.Close(ReasonTransportError, fmt.Errorf("the server does not say what its journal holds within %v", wait))
+		default:
+			without(&AckError{Code: CodeNoJournal, Message: fmt.Sprintf("the server does not answer the event %s", EventJournal)})
+		}
+	})
+	err := cc.ask(EventJournal, nil, func(args Args, err error) {
+		mu.Lock()
+		answered = true
+		mu.Unlock()
+		timeout.Stop()
+		if err != nil {
+			return // the connection has ended
+		}
+		var status JournalStatus
+		if args.Decode(&status) == nil && status.OK {
+			f.known.Store(true)
+			f.join(c, cc, status)
+			return
+		}
+		refusal := status.Error
+		if refusal == nil {
+			refusal = &AckError{Code: CodeNoJournal, Message: "the server knows no journal"}
+		}
+		if !f.later(cc, refusal) {
+			without(refusal)
+		}
+	})
+	if err != nil {
+		timeout.Stop()
+	}
+}
+
+// later ends the connection if the journal can be followed later: to go on without it would be a hole.
+func (f *following) later(cc *clientConn, refusal *AckError) bool {
+	if !refusal.Temporary() {
+		return false
+	}
+	f.OnFollow(0, refusal)
+	cc.conn.Close(ReasonTransportError, refusal)
+	return true
+}
+
+func (f *following) join(c *Client, cc *clientConn, status JournalStatus) {
+	rooms := f.rooms
+	if rooms == nil {
+		rooms = []string{}
+	}
+	arg, err := json.Marshal(map[string]any{"room": rooms, "since": f.From(status)})
+	if err != nil {
+		f.OnFollow(0, err)
+		return
+	}
+	_ = cc.ask("join", []any{json.RawMessage(arg)}, func(args Args, err error) {
+		if err != nil {
+			return
+		}
+		refusal := ackError(args)
+		if refusal == nil {
+			var a Ack
+			_ = args.Decode(&a)
+			f.OnFollow(a.Offset, nil)
+			if c.opts.OnJoin != nil {
+				for _, room := range f.rooms {
+					c.opts.OnJoin(room, nil)
+				}
+			}
+			return
+		}
+		if f.later(cc, refusal) {
+			return
+		}
+		f.OnFollow(0, refusal)
+		for _, room := range f.rooms {
+			c.join(cc, room)
+		}
+	})
+}

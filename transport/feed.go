@@ -1,0 +1,188 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// EventJournal tells clients whether the journal takes events: {ok}, and {ok:false, error} when it stops.
+const EventJournal = "journal"
+
+// Feed joins relays and a journal: what clients send is appended, and what stands in the journal, whichever
+// node took it, is delivered in the journal's order. Make it with [NewFeed], give it to [RelayOptions], and
+// call Run.
+type Feed struct {
+	journal Journal
+	// delivered is the offset of the last entry whose delivery has begun.
+	delivered atomic.Uint64
+	// pushed is the offset of the last entry that has been delivered.
+	pushed atomic.Uint64
+	report func(error)
+
+	mu     sync.RWMutex
+	relays map[string]*Relay // by namespace
+}
+
+// NewFeed makes a feed that begins behind the last entry that the journal holds now: what was there before
+// reaches those who join with since. report is told what goes wrong while it runs; it must not block.
+func NewFeed(ctx context.Context, j Journal, report func(error)) (*Feed, error) {
+	state, err := j.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f := &Feed{journal: j, report: report, relays: map[string]*Relay{}}
+	f.delivered.Store(state.Last)
+	f.pushed.Store(state.Last)
+	return f, nil
+}
+
+func (f *Feed) add(r *Relay) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.relays[r.ns.name] = r
+}
+
+func (f *Feed) relay(namespace string) *Relay {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.relays[namespace]
+}
+
+// Run delivers until ctx ends. Call it once.
+func (f *Feed) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := f.journal.Tail(ctx, f.delivered.Load()+1, func(entries []JournalEntry) error {
+			for i := range entries {
+				f.deliver(&entries[i])
+			}
+			return nil
+		})
+		if ctx.Err() != nil || errors.Is(err, ErrJournalClosed) {
+			return
+		}
+		f.report(fmt.Errorf("transport: following the journal: %w", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func (f *Feed) deliver(e *JournalEntry) {
+	// Before the sockets are looked at: see follower.
+	f.delivered.Store(e.Offset)
+	if r := f.relay(e.Namespace); r != nil {
+		r.deliver(e)
+	}
+	f.pushed.Store(e.Offset)
+}
+
+// Health tells all clients that the journal has stopped taking events, or takes them again (nil).
+func (f *Feed) Health(err error) {
+	a := Ack{OK: err == nil}
+	if err != nil {
+		a = refusal(err)
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, r := range f.relays {
+		if err := r.ns.Emit(EventJournal, a); err != nil {
+			f.report(err)
+		}
+	}
+}
+
+// refusal is the negative answer for an error of the journal's.
+func refusal(err error) Ack {
+	code := CodeJournalUnavailable
+	switch {
+	case errors.Is(err, ErrJournalFull):
+		code = CodeJournalFull
+	case errors.Is(err, ErrJournalTooLarge):
+		code = CodeTooLarge
+	case errors.Is(err, ErrJournalTooLate):
+		code = CodeTooLate
+	case errors.Is(err, ErrJournalClosed), errors.Is(err, context.Canceled):
+		code = CodeClosed
+	}
+	return refused(code, "%v", err)
+}
+
+// JournalStatus answers the event "journal" of a client that asks, and tells clients of trouble.
+type JournalStatus struct {
+	OK    bool      `json:"ok"`
+	First uint64    `json:"first,omitempty"` // offset of the oldest entry
+	Last  uint64    `json:"last,omitempty"`  // offset given last
+	Error *AckError `json:"error,omitempty"`
+}
+
+// status answers a client that asks for the journal's state. A server that keeps none says so.
+func (r *Relay) status(_ context.Context, ev *Event) {
+	if r.opts.Feed == nil {
+		answer(ev, refused(CodeNoJournal, "this server keeps no journal"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ev.Socket().Context(), locateTimeout)
+	defer cancel()
+	s, err := r.opts.Feed.journal.State(ctx)
+	if err != nil {
+		answer(ev, refusal(err))
+		return
+	}
+	_ = ev.Ack(JournalStatus{OK: true, First: s.First, Last: s.Last})
+}
+
+// store appends a client's event; the answer comes when it is as durable as the journal is set to make it.
+func (r *Relay) store(ev *Event, room string) {
+	s := ev.Socket()
+	e := JournalEntry{Room: room, Namespace: r.ns.name, Sid: s.sid, Value: ev.Args[0].clone()}
+	if env, ok := EnvelopeOf(e.Value); ok {
+		e.Source, e.Boot, e.Seq, e.Time = env.Source, env.Boot, env.Seq, env.Time
+	}
+	r.opts.Feed.journal.Append(s.Context(), e, func(offset uint64, _ bool, err error) {
+		if err != nil {
+			answer(ev, refusal(err))
+			return
+		}
+		answer(ev, Ack{OK: true, Offset: offset})
+	})
+}
+
+// deliver sends a journal's entry to those that it is for: to each follower with its offset.
+func (r *Relay) deliver(e *JournalEntry) {
+	var rooms []string
+	if e.Room != "" {
+		rooms = []string{e.Room}
+	}
+	for _, name := range r.names {
+		plain, err := eventFrame(r.ns.name, name, []any{e.Value}, 0, false)
+		if err != nil { // an alias and the value together may be what no client takes
+			r.opts.Feed.report(fmt.Errorf("transport: entry %d of the journal: %w", e.Offset, err))
+			return
+		}
+		d := delivery{relay: r, entry: e, name: name}
+		r.ns.hub.deliver(plain, rooms, e.Sid, &d)
+		for _, s := range d.behind {
+			s.follow(r, e.Offset)
+		}
+	}
+}
+
+// offsetNote is the second argument of an event for a follower.
+type offsetNote struct {
+	Offset   uint64 `json:"offset"`
+	Replayed bool   `json:"replayed"`
+}
+
+// clone is a copy that does not share memory with the message it came in.
+func (v Value) clone() Value {
+	c := Value{JSON: append([]byte(nil), v.JSON...)}
+	for _, a := range v.Attachments {
+		c.Attachments = append(c.Attachments, append([]byte(nil), a...))
+	}
+	return c
+}

@@ -1,0 +1,530 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"tbmsock/transport"
+)
+
+// store is the NATS side of a journal: its two streams, behind a few calls that say what became of them.
+type store struct {
+	opts     Options
+	embedded *embedded // nil with a URL, or a window
+	window   string    // path of the socket through which another process's journal is read; else empty
+	onLive   func(*message)
+	onLost   func() // messages for onLive may have been missed
+
+	mu sync.RWMutex // held for writing while the embedded server is started again
+	nc *nats.Conn   // nil while there is none
+	js jetstream.JetStream
+}
+
+// message is one message of the stream of blocks.
+type message struct {
+	seq  uint64
+	data []byte
+}
+
+const (
+	ackTimeout   = 2 * time.Second
+	fetchTimeout = 5 * time.Second
+	setUpTimeout = 30 * time.Second
+
+	fetchMessages = 1024
+	fetchBytes    = 1 << 20
+)
+
+func (s *store) blockSubject() string { return s.opts.Stream + ".block" }
+func (s *store) liveSubject() string  { return s.opts.Stream + ".live" }
+func (s *store) tableSubject() string { return s.opts.Stream + ".table" }
+func (s *store) tableStream() string  { return s.opts.Stream + "_table" }
+
+// open connects, and makes the streams unless the journal is only to be read.
+func (s *store) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
+	defer cancel()
+	if s.opts.URL == "" {
+		var err error
+		s.embedded, err = newEmbedded(s.opts)
+		if errors.Is(err, ErrInUse) && s.opts.readOnly {
+			// The process that uses it lets others read.
+			if _, statErr := os.Stat(windowPath(s.opts.Dir)); statErr == nil {
+				s.window, err = windowPath(s.opts.Dir), nil
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.connect(ctx); err != nil {
+		if s.embedded != nil {
+			err = errors.Join(fmt.Errorf("journal in %s: %w", s.place(), err), s.embedded.close())
+		} else {
+			err = fmt.Errorf("journal at %s: %w", s.place(), err)
+		}
+		return err
+	}
+	if s.embedded != nil {
+		s.embedded.openWindow()
+	}
+	return nil
+}
+
+// place names where the journal is, for people.
+func (s *store) place() string {
+	switch {
+	case s.opts.Memory:
+		return "memory"
+	case s.opts.Dir != "":
+		return s.opts.Dir
+	}
+	return redact(s.opts.URL)
+}
+
+func (s *store) connect(ctx context.Context) error {
+	options := []nats.Option{
+		nats.Name("tbmsock " + s.opts.Node),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(200 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.ReconnectBufSize(-1), // what cannot be sent now is tried again by us
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(5 * time.Second),
+		nats.ReconnectHandler(func(*nats.Conn) { s.onLost() }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				s.onLost()
+				return
+			}
+			s.opts.OnWarning("NATS: " + err.Error())
+		}),
+	}
+	var nc *nats.Conn
+	var err error
+	if s.embedded != nil {
+		nc, err = s.embedded.start(options...)
+	} else if s.window != "" {
+		nc, err = nats.Connect("", append(options, nats.SetCustomDialer(windowDialer{s.window}))...)
+	} else if nc, err = nats.Connect(s.opts.URL, options...); err != nil {
+		err = fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+	}
+	if err != nil {
+		return err
+	}
+	fail := func(err error) error {
+		nc.Close()
+		if s.embedded != nil {
+			s.embedded.stop()
+		}
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fail(err)
+	}
+	if err := s.setUp(ctx, nc, js); err != nil {
+		return fail(err)
+	}
+	if s.opts.URL != "" {
+		sub, err := nc.Subscribe(s.liveSubject(), s.live)
+		if err != nil {
+			return fail(err)
+		}
+		if err := sub.SetPendingLimits(-1, 64<<20); err != nil {
+			return fail(err)
+		}
+		if err := nc.FlushWithContext(ctx); err != nil {
+			return fail(err)
+		}
+	}
+	s.mu.Lock()
+	s.nc, s.js = nc, js
+	s.mu.Unlock()
+	return nil
+}
+
+// live takes what the server sends of each block once that is in the stream.
+func (s *store) live(m *nats.Msg) {
+	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		s.onLost()
+		return
+	}
+	s.onLive(&message{seq, m.Data})
+}
+
+// setUp makes the streams, or brings their limits up to date. Just after a cluster's start it may take a
+// while until there is a leader to do it.
+func (s *store) setUp(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) error {
+	if !versionAtLeast(nc.ConnectedServerVersion(), 2, 11) {
+		return fmt.Errorf("NATS server %s is too old: the journal needs 2.11 or later", nc.ConnectedServerVersion())
+	}
+	for {
+		err := s.makeStreams(ctx, js)
+		if err == nil || !transient(err) {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+		}
+	}
+}
+
+func transient(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code >= 500
+	}
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrReconnectBufExceeded)
+}
+
+func (s *store) makeStreams(ctx context.Context, js jetstream.JetStream) error {
+	storage := jetstream.FileStorage
+	if s.opts.Memory {
+		storage = jetstream.MemoryStorage
+	}
+	discard := jetstream.DiscardOld
+	if s.opts.RefuseWhenFull {
+		discard = jetstream.DiscardNew
+	}
+	blocks := func(c *jetstream.StreamConfig) {
+		c.Subjects = []string{s.blockSubject()}
+		c.MaxAge, c.MaxBytes, c.Discard = s.opts.RetainAge, s.opts.RetainBytes, discard
+		c.Duplicates = min(2*time.Minute, s.opts.RetainAge)
+		c.AllowDirect = true
+		if s.embedded == nil {
+			c.RePublish = &jetstream.RePublish{Source: s.blockSubject(), Destination: s.liveSubject()}
+		}
+	}
+	table := func(c *jetstream.StreamConfig) {
+		c.Subjects = []string{s.tableSubject()}
+		c.MaxMsgsPerSubject, c.AllowDirect = 1, true
+	}
+	if err := s.makeStream(ctx, js, s.opts.Stream, storage, "telemetry events of tbmsock", blocks); err != nil {
+		return err
+	}
+	return s.makeStream(ctx, js, s.tableStream(), storage, "which events the journal of tbmsock has", table)
+}
+
+func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name string, storage jetstream.StorageType, description string, set func(*jetstream.StreamConfig)) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	stream, err := js.Stream(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound) && s.opts.readOnly:
+		return ErrNoJournal
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		c := jetstream.StreamConfig{Name: name, Description: description, Storage: storage, Replicas: s.opts.Replicas}
+		set(&c)
+		_, err = js.CreateStream(ctx, c)
+	case err == nil && !s.opts.readOnly:
+		old := stream.CachedInfo().Config
+		c := old
+		set(&c)
+		if !sameLimits(old, c) {
+			_, err = js.UpdateStream(ctx, c)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", name, err)
+	}
+	return nil
+}
+
+// ErrNoJournal is what OpenReader returns where there is none.
+var ErrNoJournal = errors.New("there is no journal")
+
+func sameLimits(a, b jetstream.StreamConfig) bool {
+	republish := func(c jetstream.StreamConfig) jetstream.RePublish {
+		if c.RePublish == nil {
+			return jetstream.RePublish{}
+		}
+		return *c.RePublish
+	}
+	return slices.Equal(a.Subjects, b.Subjects) && a.MaxAge == b.MaxAge && a.MaxBytes == b.MaxBytes && a.Discard == b.Discard &&
+		a.AllowDirect == b.AllowDirect && a.MaxMsgsPerSubject == b.MaxMsgsPerSubject && republish(a) == republish(b)
+}
+
+// restart starts the embedded server again. Where JetStream has met an error in writing, it does not write again otherwise.
+func (s *store) restart(ctx context.Context) error {
+	s.disconnect()
+	s.embedded.stop()
+	if err := s.connect(ctx); err != nil {
+		return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+	}
+	return nil
+}
+
+func (s *store) disconnect() {
+	s.mu.Lock()
+	nc := s.nc
+	s.nc, s.js = nil, nil
+	s.mu.Unlock()
+	if nc != nil {
+		nc.Close()
+	}
+}
+
+func (s *store) close() error {
+	s.disconnect()
+	if s.embedded != nil {
+		return s.embedded.close()
+	}
+	return nil
+}
+
+func (s *store) conn() (*nats.Conn, jetstream.JetStream, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.nc == nil {
+		return nil, nil, fmt.Errorf("%w: not connected to %s", transport.ErrJournalUnavailable, s.place())
+	}
+	return s.nc, s.js, nil
+}
+
+// maxPayload is the largest message that can be published; 0 if that is not known now.
+func (s *store) maxPayload() int64 {
+	nc, _, err := s.conn()
+	if err != nil {
+		return 0
+	}
+	return nc.MaxPayload()
+}
+
+// sequenceError is the answer to a block that was not published behind the last one.
+type sequenceError struct{ last uint64 }
+
+func (e *sequenceError) Error() string {
+	return fmt.Sprintf("the stream has gone on to message %d", e.last)
+}
+
+// errUnknown is wrapped by the errors of a publish that may have been done all the same.
+var errUnknown = errors.New("no answer")
+
+// publish appends a block behind the message last. It returns a *sequenceError if that is not the
+// latest any more.
+func (s *store) publish(ctx context.Context, data []byte, last uint64) (seq uint64, err error) {
+	m := &nats.Msg{Subject: s.blockSubject(), Data: data, Header: nats.Header{
+		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(last, 10)},
+	}}
+	return s.request(ctx, m)
+}
+
+// JetStream's error codes (https://github.com/nats-io/nats-server/blob/main/server/errors.json).
+const (
+	codeWrongLastSequence = 10071
+	codeResources         = 10023
+	codeStorageResources  = 10047
+	codeAccountResources  = 10002
+	codeStoreFailed       = 10077
+	codeMessageTooLarge   = 10054
+)
+
+func (s *store) request(ctx context.Context, m *nats.Msg) (uint64, error) {
+	nc, _, err := s.conn()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	resp, err := nc.RequestMsgWithContext(ctx, m)
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return 0, fmt.Errorf("%w: %d bytes, and the NATS server takes %d", transport.ErrJournalTooLarge, len(m.Data), nc.MaxPayload())
+	case errors.Is(err, nats.ErrNoResponders):
+		return 0, fmt.Errorf("%w: JetStream does not answer", transport.ErrJournalUnavailable)
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return 0, fmt.Errorf("%w: no connection to %s", transport.ErrJournalUnavailable, s.place())
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w: %w", transport.ErrJournalUnavailable, errUnknown, err)
+	}
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(resp.Data, &ack); err != nil || ack.Error == nil && ack.Seq == 0 {
+		return 0, fmt.Errorf("%w: %w: unreadable acknowledgement %.100q", transport.ErrJournalUnavailable, errUnknown, resp.Data)
+	}
+	if ack.Error == nil {
+		return ack.Seq, nil
+	}
+	switch int(ack.Error.ErrorCode) {
+	case codeWrongLastSequence:
+		e := &sequenceError{}
+		if _, err := fmt.Sscanf(ack.Error.Description, "wrong last sequence: %d", &e.last); err != nil {
+			return 0, fmt.Errorf("%w: %s", transport.ErrJournalUnavailable, ack.Error.Description)
+		}
+		return 0, e
+	case codeResources, codeStorageResources, codeAccountResources, codeStoreFailed:
+		return 0, fmt.Errorf("%w: %s", transport.ErrJournalFull, ack.Error.Description)
+	case codeMessageTooLarge:
+		return 0, fmt.Errorf("%w: %s", transport.ErrJournalTooLarge, ack.Error.Description)
+	}
+	return 0, fmt.Errorf("%w: %s", transport.ErrJournalUnavailable, ack.Error.Description)
+}
+
+// fetch returns the messages from seq on, a batch of them; none if there are none yet, or not where it
+// asked: of several servers one may lag behind.
+func (s *store) fetch(ctx context.Context, seq uint64, messages, bytes int) ([]*message, error) {
+	// Reading headers costs several times what the rest does. Without them the messages' numbers are
+	// known if none is missing between them, which is so but for one that was given up or deleted.
+	seq = max(seq, 1)
+	got, last, err := s.get(ctx, seq, messages, bytes, true)
+	if err != nil || len(got) == 0 {
+		return nil, err
+	}
+	if last != seq+uint64(len(got))-1 {
+		got, _, err = s.get(ctx, seq, messages, bytes, false)
+		return got, err
+	}
+	for i, m := range got {
+		m.seq = seq + uint64(i)
+	}
+	return got, nil
+}
+
+// get asks for a batch of messages, and returns them and the number of the last one.
+func (s *store) get(ctx context.Context, seq uint64, messages, bytes int, bare bool) (got []*message, last uint64, err error) {
+	nc, _, err := s.conn()
+	if err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	fail := func(err error) ([]*message, uint64, error) {
+		return nil, 0, fmt.Errorf("%w: reading: %w", transport.ErrJournalUnavailable, err)
+	}
+	inbox := nc.NewRespInbox()
+	sub, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":%t}`, seq, messages, bytes, bare)
+	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+s.opts.Stream, inbox, request); err != nil {
+		return fail(err)
+	}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		if m.Header == nil {
+			got = append(got, &message{data: m.Data})
+			continue
+		}
+		switch status := m.Header.Get("Status"); status {
+		case "": // a server that does not know no_hdr
+		case "404":
+			return got, last, nil
+		case "204":
+			last, err = strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
+			if err != nil {
+				return fail(fmt.Errorf("end of a batch without a sequence number: %w", err))
+			}
+			return got, last, nil
+		default:
+			return fail(fmt.Errorf("status %s %s", status, m.Header.Get("Description")))
+		}
+		n, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+		if err != nil {
+			return fail(fmt.Errorf("message without a sequence number: %w", err))
+		}
+		got = append(got, &message{n, m.Data})
+	}
+}
+
+// extent says what a stream holds: the numbers of its first and last message, how many between them are missing, and
+// the bytes of all. Of an empty stream first is last + 1.
+type extent struct{ first, last, missing, bytes uint64 }
+
+func (s *store) extent(ctx context.Context) (extent, error) {
+	_, js, err := s.conn()
+	if err != nil {
+		return extent{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	stream, err := js.Stream(ctx, s.opts.Stream) // with its state
+	if err != nil {
+		return extent{}, fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+	}
+	st := stream.CachedInfo().State
+	if st.Msgs == 0 {
+		return extent{first: st.LastSeq + 1, last: st.LastSeq}, nil
+	}
+	return extent{st.FirstSeq, st.LastSeq, st.LastSeq + 1 - st.FirstSeq - st.Msgs, st.Bytes}, nil
+}
+
+// after returns the number of the first message at or behind seq, 0 if there is none. Unlike fetch it asks the server
+// that leads the stream.
+func (s *store) after(ctx context.Context, seq uint64) (uint64, error) {
+	nc, _, err := s.conn()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	request := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, seq, s.blockSubject())
+	m, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.opts.Stream, request)
+	var resp struct {
+		Message *struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err == nil {
+		err = json.Unmarshal(m.Data, &resp)
+	}
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: reading: %w", transport.ErrJournalUnavailable, err)
+	case resp.Error != nil && resp.Error.Code == 404:
+		return 0, nil
+	case resp.Error != nil || resp.Message == nil:
+		return 0, fmt.Errorf("%w: reading: %.200s", transport.ErrJournalUnavailable, m.Data)
+	}
+	return resp.Message.Seq, nil
+}
+
+// saveTable stores the table in place of the one before.
+func (s *store) saveTable(ctx context.Context, data []byte) error {
+	_, err := s.request(ctx, &nats.Msg{Subject: s.tableSubject(), Data: data})
+	return err
+}
+
+// loadTable returns the table that was stored last, nil if there is none.
+func (s *store) loadTable(ctx context.Context) ([]byte, error) {
+	_, js, err := s.conn()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	stream, err := js.Stream(ctx, s.tableStream())
+	if err == nil {
+		var m *jetstream.RawStreamMsg
+		if m, err = stream.GetLastMsgForSubject(ctx, s.tableSubject()); err == nil {
+			return m.Data, nil
+		}
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+}

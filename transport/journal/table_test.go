@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"tbmsock/transport"
+)
+
+// The table against a plain set, over seqs that come in order, with holes, late and twice.
+func TestTableKnowsEachSeq(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		tab := newTable()
+		naive := map[place]bool{}
+		k := keyOf("tbm-1", "b")
+		at := uint64(1)
+		for i := range 300 {
+			seq := at
+			switch rnd.IntN(20) {
+			case 0:
+				at += rnd.Uint64N(5) // a hole
+				seq = at
+			case 1, 2:
+				seq = 1 + rnd.Uint64N(at)
+			default:
+				at++
+			}
+			if seq == at {
+				at++
+			}
+			has, _, err := tab.lookup(k, seq)
+			p := place{k, seq}
+			switch {
+			case err != nil:
+				if !errors.Is(err, transport.ErrJournalTooLate) {
+					t.Fatal(err)
+				}
+				if r := tab.runs[k]; seq > r.vague || len(r.spans) < maxRanges {
+					t.Fatalf("seed %d: seq %d is said to be too late, with %+v", seed, seq, r)
+				}
+				continue
+			case has != naive[p]:
+				t.Fatalf("seed %d, step %d: seq %d: table says %t", seed, i, seq, has)
+			}
+			if !has {
+				b := &block{base: tab.next, count: 1, seq: tab.applied + 1, stored: time.Now(), entries: []transport.JournalEntry{{Offset: tab.next, Source: "tbm-1", Boot: "b", Seq: seq}}}
+				tab.apply(b)
+				naive[p] = true
+			}
+			if rnd.IntN(50) == 0 { // as over a restart
+				next, err := parseTable(tab.marshal())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if next.applied != tab.applied || next.next != tab.next || next.stored != tab.stored || !reflect.DeepEqual(next.runs, tab.runs) {
+					t.Fatalf("seed %d: %+v became %+v", seed, tab.runs[k], next.runs[k])
+				}
+				tab = next
+			}
+		}
+	}
+}
+
+// However many runs there are, the table stays small, and those that were heard of last are known.
+func TestTableIsBounded(t *testing.T) {
+	tab := newTable()
+	const n = 3 * maxKeys
+	for i := uint64(1); i <= n; i++ {
+		boot := fmt.Sprint("boot-", i)
+		b := &block{base: tab.next, count: 40, seq: i, stored: time.Now()}
+		for s := uint64(1); s <= 40; s++ {
+			b.entries = append(b.entries, transport.JournalEntry{Offset: tab.next + s - 1, Source: "tbm", Boot: boot, Seq: 2 * s})
+		}
+		tab.apply(b)
+	}
+	if len(tab.runs) > maxKeys || len(tab.recent) > maxRecent || len(tab.order) > maxRecent {
+		t.Errorf("%d runs, %d entries", len(tab.runs), len(tab.recent))
+	}
+	data := tab.marshal()
+	if len(data) > maxTableBytes {
+		t.Errorf("%d bytes", len(data))
+	}
+	again, err := parseTable(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := n - 1000; i <= n; i++ {
+		k := keyOf("tbm", fmt.Sprint("boot-", i))
+		for seq, want := range map[uint64]bool{80: true, 79: false, 81: false} {
+			if has, _, err := again.lookup(k, seq); has != want || err != nil {
+				t.Fatalf("boot %d seq %d: %t, %v", i, seq, has, err)
+			}
+		}
+		if len(again.runs[k].spans) > maxRanges {
+			t.Fatalf("%d ranges", len(again.runs[k].spans))
+		}
+	}
+}
+
+func TestParseTableRefusesWhatIsNone(t *testing.T) {
+	good := newTable().marshal()
+	for _, data := range [][]byte{nil, {1, 2, 3}, good[:len(good)-1], []byte("something else altogether")} {
+		if _, err := parseTable(data); err == nil {
+			t.Errorf("%q is taken for a table", data)
+		}
+	}
+}
+
+// FuzzBlock: whatever stands in the stream, reading it neither panics nor makes entries up.
+func FuzzBlock(f *testing.F) {
+	j := &Journal{opts: Options{Node: "n"}, table: newTable()}
+	e := entry("tbm-1", "b", 1)
+	e.Room, e.Value.Attachments = "ops", [][]byte{{1}, nil}
+	p := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}}, time.Unix(1, 0))
+	f.Add(p.data)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := parseBlock(data, true)
+		if err != nil {
+			return
+		}
+		if uint64(len(b.entries)) != b.count || b.base == 0 {
+			t.Fatalf("%+v", b)
+		}
+		size := 0
+		for i, e := range b.entries {
+			if e.Offset != b.base+uint64(i) {
+				t.Fatalf("entry %d has offset %d", i, e.Offset)
+			}
+			size += len(e.Value.JSON)
+		}
+		if size > len(data) {
+			t.Fatalf("%d bytes of %d", size, len(data))
+		}
+		if head, err := parseBlock(data, false); err != nil || head.base != b.base || head.count != b.count {
+			t.Fatalf("head %+v, %v", head, err)
+		}
+	})
+}
