@@ -133,6 +133,29 @@ func (m *machine) send(ctx context.Context, at time.Time) {
 	}
 }
 
+// sent is how many readings have been sent.
+func (m *machine) sent() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.envelope.Seq
+}
+
+// waitSent waits until so many have.
+func (m *machine) waitSent(n uint64) {
+	m.t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for m.sent() < n {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			m.t.Fatalf("%d readings sent, want %d", m.sent(), n)
+		}
+	}
+}
+
 // run sends readings at the rate until the test ends, or until the function that it returns is called.
 func (m *machine) run(period time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())

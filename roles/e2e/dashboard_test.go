@@ -136,7 +136,8 @@ func TestDashboardDisconnected(t *testing.T) {
 	ln := listenAgain(t)
 	addr := ln.Addr().String()
 	_ = ln.Close()
-	server := start(t, tbmsock(t), "server", "--listen", addr)
+	data := t.TempDir()
+	server := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", data)
 	url := server.url()
 	start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "10hz", "--room", "ops")
 	p := b.open("lost", url+"/", nil)
@@ -148,11 +149,59 @@ func TestDashboardDisconnected(t *testing.T) {
 	p.wait(`return document.querySelector('tbm-app').classList.contains('dead')`)
 	last := p.waitNumber(`return Number(document.querySelector('[data-testid="seq"]').textContent)`)
 	p.waitText(banner, "the last that came")
-	start(t, tbmsock(t), "server", "--listen", addr).url()
+	start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", data).url()
 	p.waitText(pill, "Live")
 	p.wait(fmt.Sprintf(`return Number(document.querySelector('[data-testid="seq"]').textContent) > %v`, last))
 	p.waitGone(banner)
 	p.wait(`return !document.querySelector('tbm-app').classList.contains('dead')`)
+	if got := p.text(`[data-testid="missing"] b`); got != "0" {
+		t.Errorf("missing %s", got)
+	}
+}
+
+// A page whose link breaks asks for what it has missed, from the last that it had; and for what was
+// before its time when somebody looks there.
+func TestDashboardFillsTheHole(t *testing.T) {
+	b := startBrowser(t)
+	url := startPeer(t, "tbmsock").url()
+	through := newLink(t, strings.TrimPrefix(url, "http://"))
+	inJSON := newMachine(t, url, "tbm-1", "ops", false)
+	inProto := newMachine(t, url, "tbm-2", "", true)
+	const before = 40 * time.Minute
+	inJSON.past(before, time.Second)
+	inProto.past(before, time.Second)
+	p := b.open("hole", through.url()+"/?reach=0", nil)
+	p.waitText(pill, "Live")
+	p.waitText(`[data-testid="empty"]`, "No telemetry yet")
+	p.wait(`return fetch('/status').then((r) => r.json()).then((s) => s.namespaces[0].rooms.length === 1)`)
+	inJSON.run(50 * time.Millisecond)
+	inProto.run(50 * time.Millisecond)
+	p.wait(`return document.querySelector('button[data-source="tbm-1"]') && document.querySelector('button[data-source="tbm-2"]')`)
+
+	through.set(true)
+	p.waitText(banner, "Disconnected")
+	until := inJSON.sent() + 60 // while the page is away
+	inJSON.waitSent(until)
+	through.set(false)
+	p.waitText(pill, "Live")
+	for _, name := range []string{"tbm-1", "tbm-2"} {
+		p.click(sourceTab(name))
+		p.wait(fmt.Sprintf(`return Number(document.querySelector('[data-testid="seq"]')?.textContent) > %d`, until))
+		if got := p.text(`[data-testid="missing"] b`); got != "0" {
+			t.Errorf("%s: missing %s", name, got)
+		}
+	}
+	p.press("6")
+	p.waitText(`[data-testid="line"]`, "kept: what was missed is replayed")
+
+	// All that the journal has, over a connection of its own.
+	p.press("1")
+	const width = `const d = document.querySelector('[data-testid="trends"]')?.dataset; const w = d?.to - d?.from; `
+	if w := p.waitNumber(width + `return w`); w > 301_000 {
+		t.Errorf("at first %v ms are shown", w)
+	}
+	p.click(".trends .tools button:nth-child(7)")
+	p.wait(fmt.Sprintf(width+`return w >= %d && w < %d`, (before - 10*time.Second).Milliseconds(), (before + 5*time.Minute).Milliseconds()))
 }
 
 // A machine that goes silent is told from a page that is cut off.

@@ -83,6 +83,7 @@ export class App {
       case 'replaying':
         return { kind: 'info', text: `Catching up from the journal${s ? ': ' + clock(s.time) + ' UTC' : ''}. What you see is past.` };
     }
+    if (l.trouble) return { kind: 'alarm', text: `The server's journal takes nothing: ${l.trouble}. Sources keep what they have; nothing new comes until it does.` };
     if (l.roomError) return { kind: 'alarm', text: `Room ${l.room} was not joined: ${l.roomError}.` };
     if (s?.silent) return { kind: 'warn', text: `${s.name} is silent: its last packet came ${span(s.age(this.store.now))} ago. What you see is old.` };
     if (this.trends.end() !== null && (this.prefs.view() === 'overview' || this.prefs.view() === 'trends')) {

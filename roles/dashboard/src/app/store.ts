@@ -73,7 +73,7 @@ export class Store {
   readonly linkState = computed(() => {
     this.linkChanged();
     const l = this.link;
-    return { state: l.state, since: l.stateSince, reason: l.reason, room: l.room, roomError: l.roomError, journal: l.journal, dropped: l.dropped, sid: l.sid };
+    return { state: l.state, since: l.stateSince, reason: l.reason, room: l.room, roomError: l.roomError, journal: l.journal, dropped: l.dropped, sid: l.sid, trouble: l.trouble };
   });
   readonly connected = computed(() => ['live', 'replaying'].includes(this.linkState().state));
 
@@ -86,12 +86,15 @@ export class Store {
 
   async open(): Promise<void> {
     this.namespace = new URLSearchParams(location.search).get('namespace') || '/';
-    this.link = new Link({ path: this.path, namespace: this.namespace, reach: REACH, onDelivery: () => {}, onChange: () => {} });
+    // ?reach=60: on a thin link, a page need not begin with the last quarter of an hour.
+    const asked = Number(new URLSearchParams(location.search).get('reach') ?? NaN);
+    const reach = asked >= 0 ? asked * 1000 : REACH;
+    this.link = new Link({ path: this.path, namespace: this.namespace, reach, onDelivery: () => {}, onChange: () => {} });
     await Promise.all([this.loadStatus(), this.loadDictionary()]);
     this.link = new Link({
       path: this.status()?.path ?? this.path,
       namespace: this.namespace,
-      reach: REACH,
+      reach,
       onDelivery: (d) => this.take(d),
       onChange: () => this.linkChanged.update((n) => n + 1),
     });

@@ -122,7 +122,7 @@ export class Trends {
   private fetch(): void {
     const source = this.store.source();
     const link = this.store.link;
-    if (!source || !link.room || link.journal !== 'yes' || this.stop) return;
+    if (!source || link.journal !== 'yes' || this.stop) return;
     const all = this.span() === Infinity;
     const from = all ? 0 : this.window(source).from;
     const oldest = source.series.oldest;

@@ -44,14 +44,14 @@ export class Dictionary {
 
   constructor(json: unknown = {}) {
     const root = isObject(json) ? json : {};
-    this.groups = readGroups(root['groups'], null);
+    this.groups = readGroups(root['groups']);
     for (const g of this.groups) {
       this.groupNames.set(g.id, g.name);
       for (const c of g.channels) this.byId.set(c.id, c);
     }
     const machines = new Map<string, ReadonlyMap<string, Channel>>();
-    for (const [kind, entry] of Object.entries(isObject(root['machines']) ? root['machines'] : {})) {
-      machines.set(kind, readOverrides(entry, this.byId));
+    for (const m of Array.isArray(root['machines']) ? root['machines'] : []) {
+      if (isObject(m) && typeof m['id'] === 'string') machines.set(m['id'], readOverrides(m['channels'], this.byId));
     }
     this.machines = machines;
   }
@@ -104,14 +104,14 @@ function humanize(id: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-function readGroups(v: unknown, base: ReadonlyMap<string, Channel> | null): Group[] {
+function readGroups(v: unknown): Group[] {
   const out: Group[] = [];
   for (const g of Array.isArray(v) ? v : []) {
     if (!isObject(g) || typeof g['id'] !== 'string') continue;
     const id = g['id'];
     const channels: Channel[] = [];
     for (const c of Array.isArray(g['channels']) ? g['channels'] : []) {
-      if (isObject(c) && typeof c['id'] === 'string') channels.push(readChannel(c, fullId(id, c['id']), base));
+      if (isObject(c) && typeof c['id'] === 'string') channels.push(readChannel(c, fullId(id, c['id']), null));
     }
     out.push({ id, name: typeof g['name'] === 'string' ? g['name'] : '', channels });
   }
@@ -122,18 +122,10 @@ function fullId(group: string, id: string): string {
   return id.startsWith(group + '.') ? id : `${group}.${id}`;
 }
 
-/** Overrides as a list of groups, a list of channels, or a map of channels by id: whatever is changed. */
+/** The channels of a kind of machine that differ from the common ones. */
 function readOverrides(v: unknown, base: ReadonlyMap<string, Channel>): ReadonlyMap<string, Channel> {
   const out = new Map<string, Channel>();
-  if (!isObject(v)) return out;
-  for (const g of readGroups(v['groups'], base)) for (const c of g.channels) out.set(c.id, c);
-  const channels = v['channels'] ?? (v['groups'] === undefined ? v : undefined);
-  const entries = Array.isArray(channels)
-    ? channels.map((c): [unknown, unknown] => [isObject(c) ? c['id'] : undefined, c])
-    : Object.entries(isObject(channels) ? channels : {});
-  for (const [id, c] of entries) {
-    if (typeof id === 'string' && isObject(c) && (base.has(id) || id.includes('.'))) out.set(id, readChannel(c, id, base));
-  }
+  for (const c of Array.isArray(v) ? v : []) if (isObject(c) && typeof c['id'] === 'string') out.set(c['id'], readChannel(c, c['id'], base));
   return out;
 }
 

@@ -22,7 +22,7 @@ export class Line {
   private last = 0;
 
   /** Whether the packet is new. */
-  take(boot: string, seq: number): boolean {
+  take(boot: string, seq: number, replayed: boolean): boolean {
     if (boot !== this.boot) {
       this.boot = boot;
       this.last = seq;
@@ -30,7 +30,7 @@ export class Line {
       return true;
     }
     if (seq <= this.last) {
-      this.repeats++;
+      if (!replayed) this.repeats++; // a replay may begin before what the page has
       return false;
     }
     this.missing += seq - this.last - 1;
@@ -66,7 +66,7 @@ export class Source {
   /** Takes a reading; false if it had it before. */
   take(r: Reading, a: Arrival): boolean {
     const restarted = this.last !== null && this.last.boot !== r.boot;
-    if (!this.line.take(r.boot, r.seq)) return false;
+    if (!this.line.take(r.boot, r.seq, a.replayed)) return false;
     if (restarted || this.boots === 0) this.boots++;
     this.measure(r, a);
     const time = Number.isNaN(r.time) ? a.at : r.time;

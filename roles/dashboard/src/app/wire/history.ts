@@ -52,7 +52,7 @@ export function fetchHistory(request: HistoryRequest, tiers: Map<string, Tier>):
   socket.on('disconnect', () => end('failed', 'the connection broke'));
   socket.on('connect', () => {
     const since = request.from > 0 ? { time: new Date(request.from).toISOString() } : { offset: 0 };
-    socket.timeout(10_000).emit('join', { room: request.room, since }, (err: Error | null, ack?: { ok?: boolean; error?: { code?: string; message?: string } }) => {
+    socket.timeout(10_000).emit('join', request.room ? { room: request.room, since } : { since }, (err: Error | null, ack?: { ok?: boolean; error?: { code?: string; message?: string } }) => {
       if (err) end('failed', 'the server does not answer');
       else if (ack?.ok !== true) end('failed', ack?.error?.code === 'no_journal' ? 'this server keeps no journal' : (ack?.error?.message ?? 'the server refuses'));
       else rest();

@@ -35,9 +35,16 @@ interface Ack {
   error?: { code?: string; message?: string };
 }
 
+/** What the server says of its journal. */
+interface JournalStatus extends Ack {
+  first?: number;
+  last?: number;
+}
+
 const ACK_TIMEOUT = 10_000;
 const QUIET = 1000; // a replay that says nothing for so long is over
 const MAX_HELD = 20_000;
+const AGAIN = 2000; // after the journal could not be read
 
 /** The connection to the server. */
 export class Link {
@@ -50,6 +57,7 @@ export class Link {
   journal: 'unknown' | 'yes' | 'no' = 'unknown';
   dropped = 0; // events that the server left out, because this page was slow
   offset = NaN; // of the last event
+  trouble = ''; // why the journal takes nothing
   reconnects = 0;
 
   private readonly socket: Socket;
@@ -86,6 +94,10 @@ export class Link {
       options.onChange();
     });
     this.socket.on('log_telemetry', (value: unknown, extra?: unknown) => this.deliver(value, extra));
+    this.socket.on('journal', (s: JournalStatus) => {
+      this.trouble = s?.ok === false ? (s.error?.message ?? 'for a reason that it does not tell') : '';
+      options.onChange();
+    });
     this.socket.on('dropped', (d: { count?: number }) => {
       this.dropped += d?.count ?? 0;
       options.onChange();
@@ -113,31 +125,52 @@ export class Link {
     this.room = room;
     this.roomError = '';
     this.endReplay(false);
+    this.offset = NaN; // what the other room has had lies before it, too
     if (this.socket.connected) {
       if (old) this.socket.emit('leave', old);
-      this.join({ time: new Date(Date.now() - this.options.reach).toISOString() });
+      this.join(this.recent());
     }
     this.options.onChange();
   }
 
   private connected(): void {
     this.sid = this.socket.id ?? '';
+    this.journal = 'unknown';
     if (this.state === 'lost') this.reconnects++;
     this.change('live', '');
-    this.join(Number.isNaN(this.offset) ? { time: new Date(Date.now() - this.options.reach).toISOString() } : { offset: this.offset });
+    this.trouble = '';
+    this.held = [];
+    // Another journal, of a server that kept it in memory, counts from the beginning: what this page
+    // had last may be far ahead of it, and would be waited for in vain.
+    this.socket.timeout(ACK_TIMEOUT).emit('journal', (err: Error | null, s?: JournalStatus) => {
+      if (!err && s?.ok && !((s.last ?? 0) >= this.offset)) this.offset = NaN;
+      if (!err && s?.ok === false && s.error?.code === 'no_journal') {
+        this.journal = 'no';
+        this.endReplay(false);
+        this.join(null);
+        return;
+      }
+      this.join(Number.isNaN(this.offset) ? this.recent() : { offset: this.offset });
+    });
+  }
+
+  private recent(): Since {
+    return { time: new Date(Date.now() - this.options.reach).toISOString() };
   }
 
   /** Joins the room, from there if the server keeps a journal. What comes before its answer waits: an
    *  event of now must not be taken before those that are missing. */
   private join(since: Since | null): void {
     const room = this.room;
+    if (this.journal === 'no') since = null;
     const number = (this.joining = ++this.joins);
-    if (!room) {
+    if (!room && !since) {
       this.joining = 0;
-      return;
+      return; // what is for everyone comes by itself
     }
     if (since) this.held ??= [];
-    this.socket.timeout(ACK_TIMEOUT).emit('join', since ? { room, since } : room, (err: Error | null, ack?: Ack) => {
+    const request = since ? (room ? { room, since } : { since }) : room;
+    this.socket.timeout(ACK_TIMEOUT).emit('join', request, (err: Error | null, ack?: Ack) => {
       if (number !== this.joining) return;
       this.joining = 0;
       if (!err && ack?.ok === false && ack.error?.code === 'no_journal' && since) {
@@ -149,6 +182,7 @@ export class Link {
       this.roomError = err ? 'the server does not answer' : ack?.ok === false ? (ack.error?.message ?? 'the server refuses') : '';
       if (this.roomError) {
         this.endReplay(false);
+        if (ack?.error?.code?.startsWith('journal')) setTimeout(() => number === this.joins && this.socket.connected && this.join(since), AGAIN);
       } else if (since) {
         this.journal = 'yes';
         this.replaying();
