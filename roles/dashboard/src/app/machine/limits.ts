@@ -23,8 +23,9 @@ export function levelName(level: Level): string {
 /** The level of a value; held is the level it has now, from which it must come back by the hysteresis. */
 export function levelOf(value: number, c: Channel, held: Level = 0): Level {
   const l = c.limits;
-  const high = (limit: number | undefined, level: Level) => limit !== undefined && value >= limit - (held >= level ? c.hysteresis : 0);
-  const low = (limit: number | undefined, level: Level) => limit !== undefined && value <= limit + (held <= level ? c.hysteresis : 0);
+  // A value at the limit is beyond it; one that has come back by the whole hysteresis is not.
+  const high = (limit: number | undefined, level: Level) => limit !== undefined && (value >= limit || (held >= level && value > limit - c.hysteresis));
+  const low = (limit: number | undefined, level: Level) => limit !== undefined && (value <= limit || (held <= level && value < limit + c.hysteresis));
   if (high(l.high_alarm, 2)) return 2;
   if (low(l.low_alarm, -2)) return -2;
   if (high(l.high_warn, 1)) return 1;

@@ -137,7 +137,7 @@ export class Tier {
   }
 
   private push(): void {
-    if (this.length === this.capacity && this.onFull === 'merge') this.halve();
+    while (this.length === this.capacity && this.onFull === 'merge') this.halve(); // until it has made room
     if (this.length === this.size && this.size < this.capacity) this.grow();
     if (this.length === this.size) {
       this.start = this.at(1);
