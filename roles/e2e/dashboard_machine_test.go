@@ -73,7 +73,7 @@ func (m *machine) reading(at time.Time) []byte {
 		"muck":         {"belt_scale": wave(95, 182, 14), "belt_speed": wave(500, 2.5, 0.01)},
 		"guidance": {"chainage": 1200 + math.Mod(s, 1e6)*46/60_000, "easting": 2_683_412.31 + math.Mod(s, 1e6)/2000, "northing": 1_247_650.82, "elevation": 402.4,
 			"deviation_horizontal": wave(700, -12, 9), "deviation_vertical": wave(500, 14, 6), "roll": wave(300, 0.6, 0.4), "pitch": wave(400, -0.8, 0.2), "yaw": wave(800, 74.2, 0.1)},
-		"hydraulics": {"pump_pressure": wave(80, 212, 9), "oil_temperature": wave(900, 46, 1)},
+		"hydraulics": {"pump_pressure": wave(80, 212, 9), "oil_temperature": wave(900, 46, 1), "articulation_1": wave(700, 58, 4), "articulation_2": wave(700, 61, 4), "articulation_3": wave(700, 63, 4), "articulation_4": wave(700, 60, 4)},
 		"atmosphere": {"ch4": math.Abs(wave(60, 0.8, 0.4)), "co": wave(200, 4, 1), "co2": wave(300, 0.08, 0.01), "h2s": math.Abs(wave(300, 0.4, 0.2)), "o2": wave(300, 20.8, 0.05)},
 		"power":      {"voltage": wave(50, 10_020, 40), "current": wave(70, 71, 5), "active": wave(70, 1180, 80), "energy": 512_000 + math.Mod(s, 1e6)/3},
 	}

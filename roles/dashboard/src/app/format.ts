@@ -6,6 +6,7 @@ export const NONE = '–';
 /** How many decimals a channel is shown with, by the greatest value that it has now or soon. */
 export function decimals(c: Channel, size: number): number {
   if (c.unit === 'm' || c.unit === '°') return 2;
+  if (c.unit === 'mm') return 1;
   const top = Math.max(Math.abs(size), 1e-9);
   if (top >= 1000) return 0;
   if (top >= 100) return 1;

@@ -181,7 +181,7 @@ export class Store {
   private tick(): void {
     this.now = Date.now();
     const revision = this.alarms.revision;
-    for (const s of this.byName.values()) s.watch(this.now, this.connected());
+    for (const s of this.byName.values()) s.watch(this.now, this.link.state === 'live' ? this.link.stateSince : NaN);
     const second = Math.floor(this.now / 1000) !== Math.floor((this.now - FRAME) / 1000);
     // Ages go on while nothing comes; a page in the background is not drawn by the browser anyway.
     if (this.dirty || second || revision !== this.alarms.revision) {

@@ -49,9 +49,10 @@ test('a fault and a silence are alarms too; a page that is cut off blames nobody
   const book = new AlarmBook();
   const s = new Source('s', dictionary, book);
   s.take(reading(1, 1), live(1000));
-  s.watch(60_000, false);
+  s.watch(60_000, NaN);
+  s.watch(60_000, 58_000);
   assert.equal(book.list().length, 0);
-  s.watch(60_000, true);
+  s.watch(60_000, 1000);
   assert.deepEqual(book.list().map((a) => a.channel), ['link']);
   s.take(reading(2, 1, { state: 'fault' }), live(61_000));
   assert.deepEqual(book.list().map((a) => [a.channel, a.now]).sort(), [['link', 0], ['state', 2]]);

@@ -106,13 +106,14 @@ export class Source {
     return 1000 / this.period;
   }
 
-  /** Whether the source has gone silent; where it is the page that is cut off, nobody is to blame. */
-  watch(now: number, connected: boolean): void {
+  /** Whether the source has gone silent, for a page that hears it since a time; NaN: not now. */
+  watch(now: number, liveSince: number): void {
     const patience = Math.max(5000, Number.isNaN(this.period) ? 0 : Math.min(this.period * 3, MAX_GAP * 2));
-    const silent = this.age(now) > patience;
-    if (silent === this.silent || (silent && !connected)) return;
-    this.silent = silent;
-    if (silent) this.raise('link', 'Link', 1, this.time, `no packet for ${Math.round(this.age(now) / 1000)} s`);
+    // While the page is cut off, or catches up, the source is not heard whatever it says.
+    if (Number.isNaN(liveSince) || now - liveSince <= patience) return;
+    if (this.silent || this.age(now) <= patience) return; // its next packet ends it
+    this.silent = true;
+    this.raise('link', 'Link', 1, this.time, `no packet for ${Math.round(this.age(now) / 1000)} s`);
   }
 
   /** Whether a channel's last value no longer counts as current. */

@@ -21,8 +21,8 @@ import { Store } from '../store';
       @for (r of rows(); track r.a.key) {
         <li [class]="r.kind" [class.open]="r.open" [class.over]="r.over" [attr.data-alarm]="r.a.channel" [attr.data-source]="r.a.source">
           <span class="sign" aria-hidden="true">{{ r.sign }}</span>
-          <span class="what"><b>{{ r.a.name }}</b> <span class="level">{{ r.level }}</span>@if (many()) { <span class="of">{{ r.a.source }}</span> }</span>
-          <span class="how">{{ r.how }}</span>
+          <span class="what">{{ r.a.name }}</span>
+          <span class="how">@if (r.level) { <span class="level">{{ r.level }}:&#32;</span> }{{ r.how }}@if (many()) { <span class="of">{{ r.a.source }}</span> }</span>
           <time>{{ r.time }}</time>
           <span class="state">{{ r.state }}</span>
           @if (r.open) { <button type="button" class="ack" (click)="store.acknowledge(r.a)">Acknowledge</button> }
@@ -37,8 +37,8 @@ import { Store } from '../store';
         @for (r of past(); track $index) {
           <li [class]="r.kind">
             <span class="sign" aria-hidden="true">{{ r.sign }}</span>
-            <span class="what"><b>{{ r.a.name }}</b> <span class="level">{{ r.level }}</span>@if (many()) { <span class="of">{{ r.a.source }}</span> }</span>
-            <span class="how">{{ r.how }}</span><time>{{ r.time }}</time><span class="state">{{ r.state }}</span>
+            <span class="what">{{ r.a.name }}</span>
+            <span class="how">@if (r.level) { <span class="level">{{ r.level }}:&#32;</span> }{{ r.how }}@if (many()) { <span class="of">{{ r.a.source }}</span> }</span><time>{{ r.time }}</time><span class="state">{{ r.state }}</span>
           </li>
         }
       </ul>
@@ -48,7 +48,7 @@ import { Store } from '../store';
 export class AlarmList {
   readonly store = inject(Store);
   readonly full = input(false);
-  readonly limit = input(6);
+  readonly limit = input(4);
 
   private readonly all = computed(() => {
     this.store.figures();
