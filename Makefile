@@ -1,3 +1,4 @@
+# make dashboard: build the web application that the binary serves; needs Node 20
 # make demo: build, and run server, telemetry and logger together
 # make test: install what the tests need, and run them all
 # make fuzz: each fuzz target for FUZZTIME
@@ -6,26 +7,39 @@
 # make microbench: the Go benchmarks of the hot path
 # make picture: the picture of an hour in the README, from simulated packets
 
-FUZZTIME ?= 30s
+FUZZTIME ?= 15s
 DEMO ?=
 BENCH ?=
 
-.PHONY: build demo test check fuzz lint bench microbench picture tools
+.PHONY: dashboard build demo test check fuzz lint bench microbench picture tools
+
+DASHBOARD := $(filter-out %/node_modules,$(wildcard roles/dashboard/*.json roles/dashboard/tools/* roles/dashboard/public/*)) \
+	$(shell find roles/dashboard/src -type f)
+
+dashboard: roles/dashboard/dist/app/index.html
+
+# npm ci and ng build, where something is newer than the page that stands there.
+roles/dashboard/dist/app/index.html: $(DASHBOARD)
+	@if command -v npm >/dev/null; then \
+		cd roles/dashboard && npm ci --no-audit --no-fund --ignore-scripts && npm run build && touch dist/app/index.html; \
+	else \
+		echo "Node is missing: the binary will serve a page that says how to build the real one"; test -z "$$CI"; \
+	fi
 
 build:
 	go build -o bin/tbmsock .
 
-demo: build
+demo: dashboard build
 	./bin/tbmsock demo $(DEMO)
 
 # The real clients of the end-to-end tests. Node's are installed by the tests themselves.
 tools:
-	@{ /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet, google.protobuf' 2>/dev/null && command -v protoc >/dev/null; } || \
+	@{ /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet, google.protobuf' 2>/dev/null && command -v protoc >/dev/null && command -v chromium >/dev/null; } || \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler >/dev/null; \
+			python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium >/dev/null; \
 	else \
-		echo "python-socketio is missing: its tests are skipped (Debian: python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler)"; \
+		echo "a client, a browser or protoc is missing: its tests are skipped (Debian: python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium)"; \
 	fi
 
 check:
@@ -33,13 +47,15 @@ check:
 	go vet ./...
 	go mod tidy -diff
 	@if command -v protoc >/dev/null; then \
-		go generate ./telemetry && git diff --exit-code -- '*.pb.go'; \
+		go generate ./telemetry && git diff --exit-code -- '*.pb.go' && \
+		{ ! test -d roles/dashboard/node_modules || { sh roles/dashboard/tools/proto.sh && git diff --exit-code -- roles/dashboard/src/app/wire/gen; }; }; \
 	else \
 		echo "protoc is missing: generated code is not compared (Debian: protobuf-compiler)"; test -z "$$CI"; \
 	fi
 
-test: tools check
-	go test -race -timeout 10m ./...
+test: tools dashboard check
+	@if command -v npm >/dev/null; then cd roles/dashboard && npm test; fi
+	go test -race -timeout 15m ./...
 
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport

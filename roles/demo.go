@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -28,7 +29,7 @@ func demoCommand() *cli.Command {
 			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
 			textFlag("data-dir", "directory of the server's journal; memory keeps it until the demo ends, off keeps none", dataMemory),
 			drainFlag(),
-		}, append(append(append(machineFlags(), formatFlags()...), outputFlags()...), logFlags()...)...),
+		}, slices.Concat(machineFlags(), formatFlags(), outputFlags(), webFlags(), logFlags())...),
 		Action: runDemo,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ import (
 )
 
 func serverFlags() []cli.Flag {
-	return append([]cli.Flag{
+	return slices.Concat([]cli.Flag{
 		textFlag("listen", "address to listen on, host:port; port 0 takes a free one", "127.0.0.1:8080"),
 		textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 		listFlag("namespace", "namespace in which telemetry is relayed, each with rooms of its own (repeatable)", transport.CheckNamespace, "/"),
@@ -37,7 +38,7 @@ func serverFlags() []cli.Flag {
 		choiceFlag("slow-client", "what happens to a client for which more would wait", "drop-oldest", "disconnect"),
 		dictionaryFlag(),
 		drainFlag(),
-	}, journalFlags()...)
+	}, webFlags(), journalFlags())
 }
 
 func serverCommand() *cli.Command {
@@ -72,6 +73,7 @@ type serverRole struct {
 	log   *logrus.Logger
 	sio   *transport.Server
 	http  *http.Server
+	ends  *endpoints
 	drain time.Duration
 
 	mu      sync.Mutex // of feed while the journal is opened: its health is told from the first moment on
@@ -129,13 +131,15 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/dictionary", role.sio.AllowOrigins(dictionaryPage))
-	mux.Handle("/", role.sio) // which knows its own path, and nothing else
+	web, err := newWeb(c, log)
+	if err != nil {
+		return nil, err
+	}
+	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now()}
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)
 	role.http = &http.Server{
-		Handler:           mux,
+		Handler:           role.ends,
 		ReadHeaderTimeout: durationOf(c, "handshake-timeout"),
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -217,6 +221,7 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 }
 
 func (s *serverRole) stop() {
+	s.ends.stopping.Store(true)
 	n := s.sio.Counters().Sessions.Load()
 	s.log.WithField("clients", n).Info("server stops: telling the clients")
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)

@@ -107,7 +107,10 @@ func (s *serverRole) openJournal(ctx context.Context, c *cli.Context) error {
 func (s *serverRole) journalHealth(err error) {
 	if err != nil {
 		s.log.WithError(err).Error("the journal takes nothing: publishers are refused, and send again")
+		why := "the journal takes nothing: " + err.Error()
+		s.ends.trouble.Store(&why)
 	} else {
+		s.ends.trouble.Store(nil)
 		s.log.Info("the journal takes events again")
 	}
 	s.mu.Lock()

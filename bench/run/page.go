@@ -15,8 +15,7 @@ func writePage(path string, r *runner, rounds int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Benchmarks
 
-Written by `+"`make bench`"+` on %s; do not edit. How to read the figures, and what was learned on the way to
-them, stands in [FANOUT.md](FANOUT.md).
+Written by `+"`make bench`"+` on %s; do not edit.
 
 %s. Server on core %s, load (`+"`tbmsock bench`"+`) on core %s, over loopback. Each figure is the median of %s; servers
 took turns within each round. A ratio is taken within a round, and is the median of those. The machine is

@@ -1,0 +1,236 @@
+package roles
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"tbmsock/roles/dashboard"
+	"tbmsock/transport"
+)
+
+func webFlags() []cli.Flag {
+	return []cli.Flag{
+		textFlag("web", "web application that is served at /: embedded, off, or the directory of another build", "embedded"),
+		textFlag("web-csp", "Content-Security-Policy of the directory's pages: auto, off, or the policy itself", "auto"),
+	}
+}
+
+// newWeb makes what answers at "/", nil if nothing does.
+func newWeb(c *cli.Context, log *logrus.Logger) (http.Handler, error) {
+	opts := dashboard.Options{Policy: dashboard.PolicyOther}
+	switch web := c.String("web"); web {
+	case "off":
+		return nil, nil
+	case "embedded":
+		files, built := dashboard.Embedded()
+		if !built {
+			log.Info("this program was built without the web application: its page says how to build it")
+		}
+		opts = dashboard.Options{Files: files, Policy: dashboard.PolicyOwn}
+	default:
+		files, err := dashboard.OpenDir(web)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("--web %s: there is no such directory; use embedded, off, or a directory with index.html", web)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--web %s: %w", web, unwrapPath(err))
+		}
+		opts.Files = files
+		switch csp := c.String("web-csp"); csp {
+		case "auto":
+		case "off":
+			opts.Policy = ""
+		default:
+			if strings.ContainsAny(csp, "\r\n\x00") {
+				return nil, errors.New("--web-csp: the policy must be one line")
+			}
+			opts.Policy = csp
+		}
+	}
+	h, err := dashboard.NewHandler(opts)
+	if err != nil {
+		return nil, fmt.Errorf("--web %s: %w", c.String("web"), err)
+	}
+	return h, nil
+}
+
+// unwrapPath leaves out of a file's error the operation and the path, which the flag has named.
+func unwrapPath(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// endpoints are what the server answers over HTTP beside Socket.IO.
+type endpoints struct {
+	sio        *transport.Server
+	dictionary http.Handler
+	web        http.Handler // nil: nothing at "/"
+	namespaces []string
+	started    time.Time
+	stopping   atomic.Bool
+	trouble    atomic.Pointer[string] // why the journal takes nothing; nil: it does, or there is none
+}
+
+// ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
+func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := r.URL.Path
+	switch {
+	case p == e.sio.Path() || p+"/" == e.sio.Path():
+		e.sio.ServeHTTP(w, r)
+	case p == "/healthz":
+		text(w, r, http.StatusOK, "ok\n")
+	case p == "/readyz":
+		if e.stopping.Load() {
+			text(w, r, http.StatusServiceUnavailable, "the server is stopping\n")
+			return
+		}
+		if why := e.trouble.Load(); why != nil {
+			text(w, r, http.StatusServiceUnavailable, *why+"\n")
+			return
+		}
+		text(w, r, http.StatusOK, "ready\n")
+	case p == "/dictionary":
+		e.sio.AllowOrigins(e.dictionary).ServeHTTP(w, r)
+	case p == "/status":
+		e.sio.AllowOrigins(http.HandlerFunc(e.status)).ServeHTTP(w, r)
+	case e.web != nil:
+		e.web.ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// text answers those who look after the process: a load balancer, a supervisor.
+func text(w http.ResponseWriter, r *http.Request, status int, body string) {
+	if !getOnly(w, r) {
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body))
+}
+
+func getOnly(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	http.Error(w, "use GET", http.StatusMethodNotAllowed)
+	return false
+}
+
+// serverStatus is who is there: what the page shows of the line itself.
+type serverStatus struct {
+	Version    string            `json:"version"`
+	Path       string            `json:"path"` // of Socket.IO
+	Started    time.Time         `json:"started"`
+	Clients    int64             `json:"clients"` // connections open now, those without a namespace too
+	EventsIn   uint64            `json:"events_in"`
+	EventsOut  uint64            `json:"events_out"`
+	Dropped    uint64            `json:"dropped"`
+	Refused    uint64            `json:"refused"`
+	Namespaces []namespaceStatus `json:"namespaces"`
+}
+
+type namespaceStatus struct {
+	Name    string         `json:"name"`
+	Rooms   []roomStatus   `json:"rooms"`
+	Clients []clientStatus `json:"clients"` // the first maxClientsShown
+	Count   int            `json:"count"`   // of all clients in it
+}
+
+type roomStatus struct {
+	Name    string `json:"name"`
+	Members int    `json:"members"`
+}
+
+type clientStatus struct {
+	// ID is the beginning of the sid: enough to tell clients apart, and not enough to speak for
+	// one, which clients of Engine.IO 3 could be spoken for with the whole.
+	ID        string    `json:"id"`
+	Engine    int       `json:"engine"`
+	Transport string    `json:"transport"`
+	Address   string    `json:"address,omitempty"`
+	Agent     string    `json:"agent,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	Rooms     []string  `json:"rooms"`
+}
+
+const (
+	maxClientsShown = 200
+	shownSid        = 6 // of 22 characters
+	shownAgent      = 120
+)
+
+// status answers GET /status.
+func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
+	if !getOnly(w, r) {
+		return
+	}
+	n := e.sio.Counters()
+	out := serverStatus{Version: version(), Path: e.sio.Path(), Started: e.started.UTC(), Clients: n.Sessions.Load(), EventsIn: n.EventsIn.Load(),
+		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load()}
+	for _, name := range e.namespaces {
+		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name)))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(out)
+}
+
+func namespaceOf(ns *transport.Namespace) namespaceStatus {
+	sockets := ns.Sockets()
+	slices.SortFunc(sockets, func(a, b *transport.Socket) int { return since(a).Compare(since(b)) })
+	out := namespaceStatus{Name: ns.Name(), Rooms: []roomStatus{}, Clients: []clientStatus{}, Count: len(sockets)}
+	members := map[string]int{}
+	for i, so := range sockets {
+		rooms := so.Rooms()
+		for _, room := range rooms {
+			members[room]++
+		}
+		if i < maxClientsShown {
+			out.Clients = append(out.Clients, clientOf(so, rooms))
+		}
+	}
+	for name, count := range members {
+		out.Rooms = append(out.Rooms, roomStatus{name, count})
+	}
+	slices.SortFunc(out.Rooms, func(a, b roomStatus) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func clientOf(so *transport.Socket, rooms []string) clientStatus {
+	if rooms == nil {
+		rooms = []string{}
+	}
+	sid, conn := so.Sid(), so.Session().Conn()
+	out := clientStatus{ID: sid[:min(len(sid), shownSid)], Engine: conn.Revision(), Transport: conn.Transport(), Since: since(so), Rooms: rooms}
+	if h := conn.Handshake(); h != nil {
+		agent := h.Header.Get("User-Agent")
+		out.Address, out.Agent = h.RemoteAddr, strings.ToValidUTF8(agent[:min(len(agent), shownAgent)], "")
+	}
+	return out
+}
+
+// since is when the client's connection was opened.
+func since(so *transport.Socket) time.Time {
+	if h := so.Session().Handshake(); h != nil {
+		return h.Time.UTC()
+	}
+	return time.Time{}
+}
