@@ -151,7 +151,7 @@ export class TrendPanel {
       bands.push({ series: [i * 3 + 3, i * 3 + 2], fill: stroke + '30' });
     });
     return {
-      width: Math.max(this.size().width, 100), height: Math.max(this.size().height, 60), padding: [6, units.length > 1 ? 0 : 8, 0, 0],
+      width: Math.max(this.size().width, 100), height: Math.max(this.size().height, 60), padding: [6, units.length > 1 ? 0 : 22, 0, 0],
       scales, axes, series, bands, legend: { show: false },
       cursor: { sync: { key: SYNC, setSeries: false }, drag: { x: false, y: false, setScale: false }, points: { size: 5 }, y: false },
       hooks: {
