@@ -138,14 +138,12 @@ func spaceBefore(data []byte, end int) int {
 }
 
 // eachField calls f with the raw key (with its quotes) and value of each field of the valid
-// JSON object that begins at data[0], until f returns false. It returns the index after the
-// object, or 0 if there is none.
-func eachField(data []byte, f func(key, value []byte) bool) int {
+// JSON object that begins at data[0], until f returns false.
+func eachField(data []byte, f func(key, value []byte) bool) {
 	i := skipSpace(data, 0)
 	if i >= len(data) || data[i] != '{' {
-		return 0
+		return
 	}
-	more := true
 	i = skipSpace(data, i+1)
 	for i < len(data) && data[i] != '}' {
 		keyEnd := stringEnd(data, i)
@@ -153,15 +151,14 @@ func eachField(data []byte, f func(key, value []byte) bool) int {
 		i = skipSpace(data, keyEnd) + 1 // the colon
 		i = skipSpace(data, i)
 		end := valueEnd(data, i)
-		if more {
-			more = f(key, data[i:end])
+		if !f(key, data[i:end]) {
+			return
 		}
 		i = skipSpace(data, end)
 		if i < len(data) && data[i] == ',' {
 			i = skipSpace(data, i+1)
 		}
 	}
-	return i + 1
 }
 
 // placeholderMark is the key of the object that stands for an attachment in binary packets,

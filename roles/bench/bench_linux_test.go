@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -116,9 +117,9 @@ func TestMessage(t *testing.T) {
 func TestFaultsAreSeen(t *testing.T) {
 	const every = 10
 	url := faultyServer(t, func(n int, frame []byte, send func([]byte)) {
-		switch {
-		case n%every == 3: // lost
-		case n%every == 5: // twice
+		switch n % every {
+		case 3: // lost
+		case 5: // twice
 			send(frame)
 			send(frame)
 		default:
@@ -169,7 +170,7 @@ func faultyServer(t *testing.T, f func(n int, frame []byte, send func([]byte))) 
 			if err != nil || req.Header.Get("Upgrade") != "websocket" {
 				t.Errorf("handshake: %v", err)
 			}
-			fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+			_, _ = fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
 			others := slices.Clone(conns)
 			conns = append(conns, c)
 			go func() {
@@ -227,7 +228,7 @@ func TestErrors(t *testing.T) {
 	url := faultyServer(t, func(_ int, frame []byte, send func([]byte)) { send(frame); cancel() })
 	o := ok
 	o.URL, o.Revision, o.Duration = url, Bare, time.Hour
-	if _, err := Run(ctx, o); err != context.Canceled {
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v after a signal", err)
 	}
 }

@@ -147,7 +147,7 @@ func TestFiles(t *testing.T) {
 	if res, _ := ask(t, s, "POST", "/"); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: %d", res.StatusCode)
 	}
-	if res, body := ask(t, s, "HEAD", "/"); res.StatusCode != 200 || body != "" || res.ContentLength != int64(len(page)) {
+	if res, body := ask(t, s, "HEAD", "/"); res.StatusCode != http.StatusOK || body != "" || res.ContentLength != int64(len(page)) {
 		t.Errorf("HEAD: %d, %d bytes of %d", res.StatusCode, len(body), res.ContentLength)
 	}
 }
@@ -172,7 +172,7 @@ func TestCaching(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte(page+"2"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if res, body := ask(t, s, "GET", "/", "If-None-Match", tag); res.StatusCode != 200 || body != page+"2" {
+	if res, body := ask(t, s, "GET", "/", "If-None-Match", tag); res.StatusCode != http.StatusOK || body != page+"2" {
 		t.Errorf("a new build is not seen: %d %q", res.StatusCode, body)
 	}
 }
@@ -214,7 +214,7 @@ func TestEmbedded(t *testing.T) {
 	files, built := Embedded()
 	s := serve(t, Options{Files: files, Policy: PolicyOwn})
 	res, body := ask(t, s, "GET", "/", "Accept", "text/html")
-	if res.StatusCode != 200 || !strings.Contains(body, "<title>tbmsock") {
+	if res.StatusCode != http.StatusOK || !strings.Contains(body, "<title>tbmsock") {
 		t.Fatalf("%d %.200s", res.StatusCode, body)
 	}
 	if strings.Contains(body, "<style") || strings.Contains(body, " style=") || strings.Contains(body, "onload") || strings.Contains(body, "<script>") {

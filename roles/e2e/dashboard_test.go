@@ -18,7 +18,6 @@ const (
 	seq    = `[data-testid="seq"]`
 )
 
-func gaugeOf(channel string) string { return fmt.Sprintf(`tbm-gauge[data-channel=%q]`, channel) }
 func alarmOf(channel string) string { return fmt.Sprintf(`li[data-alarm=%q]`, channel) }
 func sourceTab(name string) string  { return fmt.Sprintf(`button[data-source=%q]`, name) }
 

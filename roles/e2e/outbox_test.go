@@ -23,7 +23,7 @@ func waitingIn(t *testing.T, dir string) map[string]uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	last := map[string]uint64{}
 	for range found.Records {
 		_, record, err := s.Next(t.Context())

@@ -102,8 +102,8 @@ func (r *relay) ask(c *transport.Client, event string, arg any) transport.Ack {
 	return a
 }
 
-func packetOf(source string, seq int, room string) map[string]any {
-	e := map[string]any{"source": source, "boot": "b", "seq": seq, "time": time.Now().UTC(), "packet": map[string]any{"seq": seq}}
+func packetOf(seq int, room string) map[string]any {
+	e := map[string]any{"source": "s", "boot": "b", "seq": seq, "time": time.Now().UTC(), "packet": map[string]any{"seq": seq}}
 	if room != "" {
 		e["room"] = room
 	}
@@ -167,7 +167,7 @@ func TestAckHasTheOffsetAndAResendIsHarmless(t *testing.T) {
 	pub := r.client(transport.ClientOptions{}, nil)
 	for seq, want := range map[int]uint64{1: 1} {
 		for range 3 {
-			if a := r.ask(pub, transport.EventTelemetry, packetOf("s", seq, "")); !a.OK || a.Offset != want {
+			if a := r.ask(pub, transport.EventTelemetry, packetOf(seq, "")); !a.OK || a.Offset != want {
 				t.Errorf("answer is %+v, want offset %d", a, want)
 			}
 		}
@@ -190,7 +190,7 @@ func TestJoinSince(t *testing.T) {
 	var middle time.Time
 	for i := 1; i <= 20; i++ {
 		room := []string{"", "ops", "lab"}[i%3]
-		if a := r.ask(pub, transport.EventTelemetry, packetOf("s", i, room)); !a.OK {
+		if a := r.ask(pub, transport.EventTelemetry, packetOf(i, room)); !a.OK {
 			t.Fatalf("answer is %+v", a)
 		}
 		if i == 10 {
@@ -245,7 +245,7 @@ func TestSeamHasNoHoleAndNoRepeat(t *testing.T) {
 	published := make(chan error, 1)
 	go func() {
 		for i := 1; i <= total; i++ {
-			b, err := json.Marshal(packetOf("s", i, "ops"))
+			b, err := json.Marshal(packetOf(i, "ops"))
 			if err == nil {
 				err = pub.Publish(context.Background(), transport.EventTelemetry, json.RawMessage(b))
 			}
@@ -419,7 +419,7 @@ func TestClientFollowsOverBrokenConnections(t *testing.T) {
 	})
 	<-joins
 	for i := 1; i <= 600; i++ {
-		b, err := json.Marshal(packetOf("s", i, "ops"))
+		b, err := json.Marshal(packetOf(i, "ops"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ func BenchmarkRecord(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer s.Close()
+			defer func() { _ = s.Close() }()
 			record := make([]byte, 1024)
 			b.SetBytes(1024)
 			b.ReportAllocs()

@@ -162,7 +162,7 @@ func TestWrongPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(base)
+	defer func() { _ = os.RemoveAll(base) }()
 	binary := base + "/child" // within that user's reach
 	data, err := os.ReadFile(os.Args[0])
 	if err != nil {

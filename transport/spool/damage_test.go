@@ -124,7 +124,7 @@ func spoil(t *testing.T, path string, at int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	b := []byte{0}
 	if _, err := f.ReadAt(b, at); err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func TestFullDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		for err == nil {
 			_, err = f.Write(make([]byte, 4096))
 		}

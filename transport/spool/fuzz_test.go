@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 )
@@ -22,7 +23,7 @@ func FuzzRecord(f *testing.F) {
 		position := uint64(0)
 		for {
 			p, data, err := s.read()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil || p <= position || len(data) > len(all) {

@@ -65,7 +65,7 @@ func checkMagic(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	head := make([]byte, len(magic))
 	if _, err := f.ReadAt(head, 0); err != nil {
 		return err
@@ -123,6 +123,6 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	return d.Sync()
 }

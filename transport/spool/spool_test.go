@@ -190,7 +190,7 @@ func TestWaits(t *testing.T) {
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(cause)
-	if err := s.Flush(ctx); err != cause {
+	if err := s.Flush(ctx); !errors.Is(err, cause) {
 		t.Errorf("Flush says %v", err)
 	}
 	take(t, s, 501, 501)

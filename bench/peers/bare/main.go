@@ -157,12 +157,13 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 		return nil, io.EOF // all else ends the connection here
 	}
 	n := uint64(head[1] & 0x7f)
-	if n == 126 {
+	switch n {
+	case 126:
 		if _, err := io.ReadFull(r, head[:2]); err != nil {
 			return nil, err
 		}
 		n = uint64(binary.BigEndian.Uint16(head[:]))
-	} else if n == 127 {
+	case 127:
 		if _, err := io.ReadFull(r, head[:8]); err != nil {
 			return nil, err
 		}
