@@ -289,6 +289,8 @@ func TestDashboardTrends(t *testing.T) {
 		return w.From, w.To
 	}
 	p.wait(`return document.querySelectorAll('tbm-trend-panel canvas').length === 4 && Number(document.querySelector('[data-testid="seq"]').textContent) > 600`)
+	// The window has come to the present: while the past comes in, it moves.
+	p.wait(`return Date.now() - Number(document.querySelector('[data-testid="trends"]').dataset.to) < 3000`)
 	from, to := window()
 	if width := to - from; width < 299_000 || width > 301_000 {
 		t.Errorf("the window is %v ms wide at first", width)
