@@ -15,15 +15,14 @@ import (
 
 // lineForm turns records and changes of state into lines. It is for one goroutine.
 type lineForm struct {
-	format   string // text, json or csv
-	only     bool   // changes alone
-	csv      *recording.CSV
-	channels []string // of the text; nil: the usual ones of the machine
-	words    *textForm
+	format string // text, json or csv
+	only   bool   // changes alone
+	csv    *recording.CSV
+	words  *textForm
 }
 
 func newLineForm(format string, channels []string, colored, alarmsOnly bool, dictionary *telemetry.Dictionary) *lineForm {
-	f := &lineForm{format: format, only: alarmsOnly, channels: channels}
+	f := &lineForm{format: format, only: alarmsOnly}
 	switch format {
 	case "csv":
 		f.csv = recording.NewCSV(channels)
