@@ -19,32 +19,6 @@ func browserPackages(t *testing.T) string {
 	return browserDir.get(t, func() (string, error) { return installed("browser", "--legacy-peer-deps") })
 }
 
-// installed runs npm ci in a directory of scripts where that has not been done yet.
-func installed(name string, flags ...string) (string, error) {
-	dir, err := filepath.Abs(name)
-	if err != nil {
-		return "", err
-	}
-	if _, err := exec.LookPath("node"); err != nil {
-		return "", fmt.Errorf("no Node: %w", err)
-	}
-	lock, err := os.Stat(filepath.Join(dir, "package-lock.json"))
-	if err != nil {
-		return "", err
-	}
-	// npm writes this file last.
-	done, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json"))
-	if err == nil && !done.ModTime().Before(lock.ModTime()) {
-		return dir, nil
-	}
-	cmd := exec.Command("npm", append([]string{"ci", "--no-audit", "--no-fund", "--ignore-scripts"}, flags...)...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
-	}
-	return dir, nil
-}
-
 // chromium returns the browser to test with.
 func chromium() (string, error) {
 	if path := os.Getenv("CHROMIUM"); path != "" {

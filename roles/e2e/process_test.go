@@ -49,30 +49,33 @@ var nodeDir, python, binary once[string]
 
 // node returns the directory with the Node scripts, their packages installed.
 func node(t *testing.T) string {
-	return nodeDir.get(t, func() (string, error) {
-		dir, err := filepath.Abs("node")
-		if err != nil {
-			return "", err
-		}
-		if _, err := exec.LookPath("node"); err != nil {
-			return "", fmt.Errorf("no Node: %w", err)
-		}
-		lock, err := os.Stat(filepath.Join(dir, "package-lock.json"))
-		if err != nil {
-			return "", err
-		}
-		// npm writes this file last.
-		done, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json"))
-		if err == nil && !done.ModTime().Before(lock.ModTime()) {
-			return dir, nil
-		}
-		cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("npm ci: %w\n%s", err, out)
-		}
+	return nodeDir.get(t, func() (string, error) { return installed("node") })
+}
+
+// installed runs npm ci in a directory of scripts where that has not been done yet.
+func installed(name string, flags ...string) (string, error) {
+	dir, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		return "", fmt.Errorf("no Node: %w", err)
+	}
+	lock, err := os.Stat(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		return "", err
+	}
+	// npm writes this file last.
+	done, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json"))
+	if err == nil && !done.ModTime().Before(lock.ModTime()) {
 		return dir, nil
-	})
+	}
+	cmd := exec.Command("npm", append([]string{"ci", "--no-audit", "--no-fund", "--ignore-scripts"}, flags...)...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
+	}
+	return dir, nil
 }
 
 // pythonWithSocketIO returns an interpreter that has python-socketio and what it needs.
