@@ -136,13 +136,11 @@ func (r *Relay) status(_ context.Context, ev *Event) {
 	_ = ev.Ack(JournalStatus{OK: true, First: s.First, Last: s.Last})
 }
 
-// store appends a client's event; the answer comes when it is as durable as the journal is set to make it.
-func (r *Relay) store(ev *Event, room string) {
+// store appends a client's event, in whose argument env was read; the answer comes when it is as durable as the journal is set to make it.
+func (r *Relay) store(ev *Event, env *Envelope) {
 	s := ev.Socket()
-	e := JournalEntry{Room: room, Namespace: r.ns.name, Sid: s.sid, Value: ev.Args[0].clone()}
-	if env, ok := EnvelopeOf(e.Value); ok {
-		e.Source, e.Boot, e.Seq, e.Time = env.Source, env.Boot, env.Seq, env.Time
-	}
+	e := JournalEntry{Source: env.Source, Boot: env.Boot, Seq: env.Seq, Time: env.Time,
+		Room: env.Room, Namespace: r.ns.name, Sid: s.sid, Value: ev.Args[0].clone()}
 	r.opts.Feed.journal.Append(s.Context(), e, func(offset uint64, _ bool, err error) {
 		if err != nil {
 			answer(ev, refusal(err))

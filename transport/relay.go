@@ -119,21 +119,30 @@ func (r *Relay) telemetry(_ context.Context, ev *Event) {
 		return
 	}
 	v := ev.Args[0]
-	target := ev.Socket().Others()
-	room := roomOf(v)
+	var e Envelope // for the journal, which wants all of it
+	var room string
+	if r.opts.Feed != nil {
+		e, _ = EnvelopeOf(v)
+		room = e.Room
+	} else {
+		room = roomOf(v)
+	}
 	if room != "" {
 		if err := CheckRoom(room); err != nil {
 			answer(ev, refused(CodeBadRoom, "%v", err))
 			return
 		}
-		target = target.To(room)
 	}
 	if r.opts.OnTelemetry != nil {
 		r.opts.OnTelemetry(ev, room)
 	}
 	if r.opts.Feed != nil {
-		r.store(ev, room)
+		r.store(ev, &e)
 		return
+	}
+	target := ev.Socket().Others()
+	if room != "" {
+		target = target.To(room)
 	}
 	for _, name := range r.names {
 		if err := target.Emit(name, v); err != nil {
