@@ -288,7 +288,7 @@ func (c *Client) opened(cc *clientConn) {
 		follow.begin(c, cc)
 	}
 	for _, room := range rooms {
-		if follow == nil || !slices.Contains(follow.rooms, room) {
+		if follow == nil || !slices.Contains(follow.Rooms, room) {
 			c.join(cc, room)
 		}
 	}

@@ -41,7 +41,6 @@ func OffsetOf(ev *Event) (offset uint64, replayed, ok bool) {
 // following is a client's wish to follow the journal.
 type following struct {
 	FollowOptions
-	rooms []string
 	known atomic.Bool // a server has said that it has a journal
 }
 
@@ -63,7 +62,7 @@ func (c *Client) Follow(opts FollowOptions) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.follow = &following{FollowOptions: opts, rooms: opts.Rooms}
+	c.follow = &following{FollowOptions: opts}
 	return nil
 }
 
@@ -72,12 +71,6 @@ func (c *Client) Follow(opts FollowOptions) error {
 func (f *following) begin(c *Client, cc *clientConn) {
 	var mu sync.Mutex
 	answered, known := false, f.known.Load()
-	without := func(err error) {
-		f.OnFollow(0, err)
-		for _, room := range f.rooms {
-			c.join(cc, room)
-		}
-	}
 	wait := probeTimeout
 	if known {
 		wait = c.opts.ConnectTimeout
@@ -91,7 +84,7 @@ func (f *following) begin(c *Client, cc *clientConn) {
 		case known:
 			cc.conn.Close(ReasonTransportError, fmt.Errorf("the server does not say what its journal holds within %v", wait))
 		default:
-			without(&AckError{Code: CodeNoJournal, Message: fmt.Sprintf("the server does not answer the event %s", EventJournal)})
+			f.without(c, cc, &AckError{Code: CodeNoJournal, Message: fmt.Sprintf("the server does not answer the event %s", EventJournal)})
 		}
 	})
 	err := cc.ask(EventJournal, nil, func(args Args, err error) {
@@ -112,27 +105,33 @@ func (f *following) begin(c *Client, cc *clientConn) {
 		if refusal == nil {
 			refusal = &AckError{Code: CodeNoJournal, Message: "the server knows no journal"}
 		}
-		if !f.later(cc, refusal) {
-			without(refusal)
-		}
+		f.refused(c, cc, refusal)
 	})
 	if err != nil {
 		timeout.Stop()
 	}
 }
 
-// later ends the connection if the journal can be followed later: to go on without it would be a hole.
-func (f *following) later(cc *clientConn, refusal *AckError) bool {
+// without joins the rooms as Join does.
+func (f *following) without(c *Client, cc *clientConn, err *AckError) {
+	f.OnFollow(0, err)
+	for _, room := range f.Rooms {
+		c.join(cc, room)
+	}
+}
+
+// refused goes on without the journal, or ends the connection if it can be followed later: to go on would be a hole.
+func (f *following) refused(c *Client, cc *clientConn, refusal *AckError) {
 	if !refusal.Temporary() {
-		return false
+		f.without(c, cc, refusal)
+		return
 	}
 	f.OnFollow(0, refusal)
 	cc.conn.Close(ReasonTransportError, refusal)
-	return true
 }
 
 func (f *following) join(c *Client, cc *clientConn, status JournalStatus) {
-	rooms := f.rooms
+	rooms := f.Rooms
 	if rooms == nil {
 		rooms = []string{}
 	}
@@ -145,24 +144,17 @@ func (f *following) join(c *Client, cc *clientConn, status JournalStatus) {
 		if err != nil {
 			return
 		}
-		refusal := ackError(args)
-		if refusal == nil {
-			var a Ack
-			_ = args.Decode(&a)
-			f.OnFollow(a.Offset, nil)
-			if c.opts.OnJoin != nil {
-				for _, room := range f.rooms {
-					c.opts.OnJoin(room, nil)
-				}
+		if refusal := ackError(args); refusal != nil {
+			f.refused(c, cc, refusal)
+			return
+		}
+		var a Ack
+		_ = args.Decode(&a)
+		f.OnFollow(a.Offset, nil)
+		if c.opts.OnJoin != nil {
+			for _, room := range f.Rooms {
+				c.opts.OnJoin(room, nil)
 			}
-			return
-		}
-		if f.later(cc, refusal) {
-			return
-		}
-		f.OnFollow(0, refusal)
-		for _, room := range f.rooms {
-			c.join(cc, room)
 		}
 	})
 }
