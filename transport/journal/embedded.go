@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"tbmsock/transport/internal/dirlock"
 )
 
 // ErrInUse is what Open returns for a directory that another process writes.
@@ -78,8 +81,12 @@ func newEmbedded(opts Options) (*embedded, error) {
 	} else if !info.IsDir() {
 		return fail(errors.New("not a directory"))
 	}
-	lock, err := lockDir(opts.Dir)
+	lock, err := dirlock.Lock(opts.Dir, ErrInUse)
 	if err != nil {
+		return fail(explain(err))
+	}
+	if err := dirlock.Sign(lock); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		_ = lock.Close()
 		return fail(explain(err))
 	}
 	m.lock = lock

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tbmsock/transport/internal/dirlock"
 )
 
 // Spool is a queue of records in a directory. Its methods are safe for concurrent use.
@@ -86,9 +88,10 @@ func (s *Spool) open() (found Recovered, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return found, err
 	}
-	if s.lock, err = lockDir(dir); err != nil {
+	if s.lock, err = dirlock.Lock(dir, ErrInUse); err != nil {
 		return found, err
 	}
+	_ = dirlock.Sign(s.lock) // a full disk takes no number
 	position, ok, err := loadPosition(dir)
 	if err != nil {
 		return found, err
