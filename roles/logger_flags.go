@@ -35,44 +35,13 @@ func outputFlags() []cli.Flag {
 		durationFlag("rotate-every", "time after which it is closed, counted from midnight UTC, 0 for never", 24*time.Hour, 0, 365*24*time.Hour),
 		countFlag("keep", "closed files that are kept, 0 for all", 0, 1<<20),
 		switchFlag("plain", "leave closed files as they are instead of compressing them (gzip)"),
-		valueFlag("fsync", "when lines are forced to the disk: always (a power cut loses none), interval=1s (it loses that much at most), never (what the system had not written); a crash of the process alone loses none", &fsyncValue{recording.SyncPolicy{Interval: time.Second}}),
+		valueFlag("fsync", "when lines are forced to the disk: always (a power cut loses none), interval=1s (it loses that much at most), never (what the system had not written); a crash of the process alone loses none", &fsyncValue{interval: time.Second, allowNever: true}),
 	}
 }
 
 func checkChannel(pattern string) error {
 	_, err := telemetry.MatchChannels([]string{pattern})
 	return err
-}
-
-// fsyncValue is a policy: always, interval=1s or never.
-type fsyncValue struct{ policy recording.SyncPolicy }
-
-func (v *fsyncValue) String() string {
-	switch {
-	case v.policy.Always:
-		return "always"
-	case v.policy.Interval > 0:
-		return "interval=" + shortDuration(v.policy.Interval)
-	}
-	return "never"
-}
-
-func (v *fsyncValue) Set(s string) error {
-	switch s {
-	case "always":
-		v.policy = recording.SyncPolicy{Always: true}
-		return nil
-	case "never":
-		v.policy = recording.SyncPolicy{}
-		return nil
-	}
-	text, ok := strings.CutPrefix(s, "interval=")
-	d, err := time.ParseDuration(text)
-	if !ok || err != nil || d < 10*time.Millisecond || d > time.Hour {
-		return errors.New("use always, never, or interval=1s with a time from 10ms to 1h")
-	}
-	v.policy = recording.SyncPolicy{Interval: d}
-	return nil
 }
 
 // openOutput opens the file that the flags name; nil if they name none.
@@ -88,7 +57,7 @@ func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.
 		MaxAge:   durationOf(c, "rotate-every"),
 		Keep:     int(countOf(c, "keep")),
 		Plain:    c.Bool("plain"),
-		Sync:     c.Generic("fsync").(*fsyncValue).policy,
+		Sync:     syncPolicy(fsyncOf(c, "fsync")),
 		Header:   form.header(),
 		Report: func(err error, what string) {
 			if err == nil {
@@ -134,4 +103,8 @@ func loggerFlags() []cli.Flag {
 	)
 	flags = append(append(flags, sinceFlag()), formatFlags()...)
 	return append(flags, outputFlags()...)
+}
+
+func syncPolicy(v *fsyncValue) recording.SyncPolicy {
+	return recording.SyncPolicy{Always: !v.never && v.interval == 0, Interval: v.interval}
 }

@@ -21,23 +21,8 @@ func journalFlags() []cli.Flag {
 		countFlag("nats-replicas", "NATS servers that keep each entry, when this server is the first to make the journal", 1, 5),
 		durationFlag("retain-age", "how long entries are kept", 72*time.Hour, time.Minute, 100*365*24*time.Hour),
 		bytesFlag("retain-bytes", "how much is kept; beyond it the oldest goes", 4<<30, 1<<20, 1<<50),
-		valueFlag("fsync", "when an event is acknowledged: always, when it is on the disk; interval=1s, when it is written, and a power cut can take that much; a crash of the server takes nothing in both", &fsyncJournalValue{}),
+		valueFlag("fsync", "when an event is acknowledged: always, when it is on the disk; interval=1s, when it is written, and a power cut can take that much; a crash of the server takes nothing in both", &fsyncValue{}),
 	}
-}
-
-// fsyncJournalValue is always, or interval=1s.
-type fsyncJournalValue struct{ interval time.Duration }
-
-func (v *fsyncJournalValue) String() string {
-	if v.interval == 0 {
-		return "always"
-	}
-	return "interval=" + shortDuration(v.interval)
-}
-
-func (v *fsyncJournalValue) Set(s string) (err error) {
-	v.interval, err = journal.ParseFsync(s)
-	return err
 }
 
 const (
@@ -50,7 +35,7 @@ func journalOptions(c *cli.Context, log *logrus.Logger) (opts journal.Options, o
 	opts = journal.Options{
 		RetainAge:    durationOf(c, "retain-age"),
 		RetainBytes:  bytesOf(c, "retain-bytes"),
-		SyncInterval: c.Generic("fsync").(*fsyncJournalValue).interval,
+		SyncInterval: fsyncOf(c, "fsync").interval,
 		OnWarning:    func(s string) { log.WithField("journal", s).Warn("the journal's server has something to say") },
 	}
 	switch dir := c.String("data-dir"); {

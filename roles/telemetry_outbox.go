@@ -33,27 +33,8 @@ func outboxFlags() []cli.Flag {
 		textFlag("outbox", "directory in which packets wait until the server has acknowledged them, also over a restart; memory keeps up to 64MiB of them as long as the process runs", inMemory),
 		bytesFlag("outbox-limit", "size of that directory", 1<<30, 1<<20, 1<<40),
 		choiceFlag("outbox-full", "what happens when it is full: the oldest packets are dropped, or new ones refused", "drop-oldest", "refuse"),
-		valueFlag("outbox-fsync", "when packets are forced to the disk: always (before they are sent; a power cut loses none), or interval=1s (it loses that much at most); a crash of the process alone loses none", &outboxSyncValue{}),
+		valueFlag("outbox-fsync", "when packets are forced to the disk: always (before they are sent; a power cut loses none), or interval=1s (it loses that much at most); a crash of the process alone loses none", &fsyncValue{}),
 	}
-}
-
-// outboxSyncValue is always or interval=1s.
-type outboxSyncValue struct{ interval time.Duration } // 0: always
-
-func (v *outboxSyncValue) String() string {
-	if v.interval == 0 {
-		return "always"
-	}
-	return "interval=" + shortDuration(v.interval)
-}
-
-func (v *outboxSyncValue) Set(s string) error {
-	var policy fsyncValue
-	if err := policy.Set(s); err != nil || s == "never" {
-		return errors.New("use always, or interval=1s with a time from 10ms to 1h")
-	}
-	v.interval = policy.policy.Interval
-	return nil
 }
 
 // outboxOptions are what the flags say; nil if packets are kept in memory.
@@ -65,7 +46,7 @@ func outboxOptions(c *cli.Context) (*spool.Options, error) {
 	if dir == "" {
 		return nil, errors.New("--outbox: the directory is empty; use one such as tbmsock-outbox, or memory")
 	}
-	opts := &spool.Options{Dir: dir, MaxBytes: bytesOf(c, "outbox-limit"), SyncInterval: c.Generic("outbox-fsync").(*outboxSyncValue).interval}
+	opts := &spool.Options{Dir: dir, MaxBytes: bytesOf(c, "outbox-limit"), SyncInterval: fsyncOf(c, "outbox-fsync").interval}
 	if choiceOf(c, "outbox-full") == "refuse" {
 		opts.WhenFull = spool.Refuse
 	}

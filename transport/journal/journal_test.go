@@ -303,19 +303,6 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-func TestParseFsync(t *testing.T) {
-	for in, want := range map[string]time.Duration{"always": 0, "interval=1s": time.Second, "interval=250ms": 250 * time.Millisecond} {
-		if got, err := ParseFsync(in); err != nil || got != want {
-			t.Errorf("%q: %v, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"", "never", "interval", "interval=", "interval=0s", "interval=-1s", "interval=9h", "1s"} {
-		if got, err := ParseFsync(in); err == nil {
-			t.Errorf("%q: %v", in, got)
-		}
-	}
-}
-
 // Another process of the same user reads the journal of a running one, and cannot write it.
 func TestReadWhileAnotherWrites(t *testing.T) {
 	dir := t.TempDir()

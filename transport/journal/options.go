@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -113,20 +112,6 @@ func (o Options) withDefaults() (Options, error) {
 		o.OnWarning = func(string) {}
 	}
 	return o, nil
-}
-
-// ParseFsync reads how a journal is to be synced: "always", or "interval=1s" for any time. The result is
-// for [Options.SyncInterval].
-func ParseFsync(s string) (time.Duration, error) {
-	if s == "always" {
-		return 0, nil
-	}
-	if text, ok := strings.CutPrefix(s, "interval="); ok {
-		if d, err := time.ParseDuration(text); err == nil && d >= time.Millisecond && d <= time.Hour {
-			return d, nil
-		}
-	}
-	return 0, errors.New("use always, or interval=1s, from 1ms to 1h")
 }
 
 // checkStream refuses what cannot be part of a NATS subject.
