@@ -103,10 +103,7 @@ func TestAnyOrder(t *testing.T) {
 	}
 	logger.lineWith("tbm-1 #")
 
-	t.Run("a summary when asked", func(t *testing.T) {
-		_ = logger.cmd.Process.Signal(syscall.SIGUSR1)
-		logger.logged("summary")
-	})
+	askSummary(logger)
 	// The server is killed and comes back.
 	server.kill()
 	source.logged("disconnected")
