@@ -4,31 +4,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-)
 
-// tmpfs is a disk of its own, of the size.
-func tmpfs(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		missing(t, "no tmpfs to fill: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
+	"tbmsock/internal/smalldisk"
+)
 
 // The disk is full: that is told, the console goes on, and when there is room again the file has everything.
 func TestFullDiskOfALogger(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	dir := tmpfs(t, "256k")
+	dir := smalldisk.Mount(t, "256k")
 	ballast, file := filepath.Join(dir, "ballast"), filepath.Join(dir, "p.jsonl")
 	if err := os.WriteFile(ballast, make([]byte, 192<<10), 0o600); err != nil {
 		t.Fatal(err)
@@ -64,7 +50,7 @@ func TestFullDiskOfAnOutbox(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	disk, file := tmpfs(t, "1m"), filepath.Join(t.TempDir(), "p.jsonl")
+	disk, file := smalldisk.Mount(t, "1m"), filepath.Join(t.TempDir(), "p.jsonl")
 	ballast := filepath.Join(disk, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 960<<10), 0o600); err != nil {
 		t.Fatal(err)

@@ -6,30 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
+
+	"tbmsock/internal/smalldisk"
 )
 
-// tmpfs is a disk of 64 KiB.
-func tmpfs(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		if os.Getenv("CI") != "" && os.Getuid() == 0 {
-			t.Fatalf("no tmpfs to fill: %v", err)
-		}
-		t.Skipf("no tmpfs to fill: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 func TestFullDiskIsToldAndTriedAgain(t *testing.T) {
-	dir := tmpfs(t)
+	dir := smalldisk.Mount(t, "64k")
 	path := filepath.Join(dir, "p.jsonl")
 	var mu sync.Mutex
 	var reports []string
@@ -73,7 +56,7 @@ func TestFullDiskIsToldAndTriedAgain(t *testing.T) {
 }
 
 func TestFullDiskForTooLong(t *testing.T) {
-	dir := tmpfs(t)
+	dir := smalldisk.Mount(t, "64k")
 	reports := 0
 	var mu sync.Mutex
 	f := open(t, Options{Path: filepath.Join(dir, "p.jsonl"), MaxPending: 8 << 10, Report: func(error, string) { mu.Lock(); reports++; mu.Unlock() }})

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,31 +9,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tbmsock/internal/smalldisk"
 	"tbmsock/transport"
 )
-
-// mountTmpfs mounts a file system of that size until the test ends.
-func mountTmpfs(t *testing.T, options string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small file system")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // Below the reserve entries are refused before the disk is full; with room again they are taken, and nothing that
 // was acknowledged is missing.
 func TestDiskAlmostFull(t *testing.T) {
-	disk := mountTmpfs(t, "size=32m")
+	disk := smalldisk.Mount(t, "32m")
 	var h health
 	dir := filepath.Join(disk, "data")
 	j := openJournal(t, Options{Dir: dir, Reserve: 8 << 20, OnHealth: h.tell})
@@ -73,7 +55,7 @@ func TestDiskAlmostFull(t *testing.T) {
 
 // Where the disk is full in the midst of a write, the server is started again as soon as there is room.
 func TestDiskFull(t *testing.T) {
-	disk := mountTmpfs(t, "size=32m")
+	disk := smalldisk.Mount(t, "32m")
 	j := openJournal(t, Options{Dir: filepath.Join(disk, "data"), Reserve: -1 << 40, AppendTimeout: 3 * time.Second})
 	seq := uint64(1)
 	var refused error
@@ -114,7 +96,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 func TestReadOnlyDisk(t *testing.T) {
-	disk := mountTmpfs(t, "size=32m")
+	disk := smalldisk.Mount(t, "32m")
 	dir := filepath.Join(disk, "data")
 	j, err := Open(within(t), Options{Dir: dir, Reserve: 1 << 20})
 	if err != nil {

@@ -9,30 +9,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// tmpfs is a disk of 256 KiB.
-func tmpfs(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		if os.Getenv("CI") != "" && os.Getuid() == 0 {
-			t.Fatalf("no tmpfs to fill: %v", err)
-		}
-		t.Skipf("no tmpfs to fill: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
+	"tbmsock/internal/smalldisk"
+)
 
 // A full disk is an error of Append's; nothing that was kept is lost, a spool can be opened on it, and it goes on when
 // there is room.
 func TestFullDisk(t *testing.T) {
-	disk := tmpfs(t)
+	disk := smalldisk.Mount(t, "256k")
 	opts := Options{Dir: filepath.Join(disk, "spool"), MaxBytes: 1 << 20, SyncInterval: time.Hour}
 	var mu sync.Mutex
 	var told []string
@@ -93,7 +77,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestReadOnlyDisk(t *testing.T) {
-	disk := tmpfs(t)
+	disk := smalldisk.Mount(t, "256k")
 	opts := Options{Dir: filepath.Join(disk, "spool")}
 	s, _ := openSpool(t, opts)
 	put(t, s, 1, 1)
