@@ -21,6 +21,8 @@ func TestDashboardInjectedGas(t *testing.T) {
 	source.logged("joined")
 	p := b.open("gas", url+"/", nil)
 	p.wait(`return document.querySelector('tbm-gauge[data-channel="atmosphere.ch4"][data-level="normal"]')`)
+	// What follows from its packets, as the dictionary knows its build.
+	p.waitText(`tbm-group[data-group="derived"]`, "Field penetration index")
 	logger := start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--alarms-only")
 	logger.logged("joined")
 	start(t, tbmsock(t), "inject", "--url", url, "--kind", "gas", "--severity", "2", "--for", "5m").wait()

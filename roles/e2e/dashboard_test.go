@@ -129,6 +129,24 @@ func TestDashboardAlarm(t *testing.T) {
 	p.waitText(".past", "Face pressure lower right")
 }
 
+// A sensor that must move while the machine bores, and does not: its figure looks old, and it is an alarm of its own.
+func TestDashboardFrozenSensor(t *testing.T) {
+	b := startBrowser(t)
+	url := startPeer(t, "tbmsock").url()
+	m := newMachine(t, url, "tbm-1", "ops", false)
+	m.put("chamber.pressure_2", 3.41)
+	m.past(time.Minute, 500*time.Millisecond) // the dictionary allows 30 s
+	m.run(100 * time.Millisecond)
+	p := b.open("frozen", url+"/", nil)
+	frozen := alarmOf("chamber.pressure_2:frozen")
+	p.waitText(frozen, "the same value for 30 s")
+	p.wait(`return document.querySelector('tbm-gauge[data-channel="chamber.pressure_2"]').classList.contains('stale') &&
+		!document.querySelector('tbm-gauge[data-channel="chamber.pressure_1"]').classList.contains('stale')`)
+	m.release("chamber.pressure_2")
+	p.waitText(frozen, "over after")
+	p.wait(`return !document.querySelector('tbm-gauge[data-channel="chamber.pressure_2"]').classList.contains('stale')`)
+}
+
 // The server is killed: the page says so and how long ago, and comes back by itself.
 func TestDashboardDisconnected(t *testing.T) {
 	b := startBrowser(t)

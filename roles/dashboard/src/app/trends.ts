@@ -1,7 +1,8 @@
 // What the trends look at: how long a span, up to when, and which channels on which chart. All charts
 // share it. Going back beyond what the page holds fetches from the journal.
 import { Injectable, computed, inject, signal } from '@angular/core';
-import type { Source } from './machine/source.js';
+import { Deriver } from './machine/derived.js';
+import { complete, type Source } from './machine/source.js';
 import type { Tier } from './machine/series.js';
 import { Prefs } from './prefs';
 import { Store } from './store';
@@ -129,6 +130,8 @@ export class Trends {
     const asked = this.asked.get(source.name) ?? Infinity;
     if (from >= asked || (!all && !(from < oldest - 1000))) return;
     const tiers = new Map<string, Tier>();
+    const derivers = new Map<string, Deriver>();
+    const deriver = (name: string) => derivers.get(name) ?? derivers.set(name, new Deriver()).get(name)!;
     const own = new Map(this.store.sources().map((s) => [s.name, s.series.tiers[3]!.oldest]));
     const adopt = () => {
       for (const s of this.store.sources()) {
@@ -139,6 +142,7 @@ export class Trends {
     this.stop = fetchHistory({
       path: link.path, namespace: this.store.namespace, room: link.room, from,
       until: (name) => own.get(name) ?? Infinity,
+      complete: (r) => complete(r, deriver(r.source), this.store.dictionary()),
       onProgress: (p) => {
         adopt();
         if (p.state === 'running') {

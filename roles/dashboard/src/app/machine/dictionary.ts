@@ -2,6 +2,7 @@
 // have limits of its own (overrides by kind of machine); a channel that nobody described is made up from
 // its id, so that nothing that arrives is hidden.
 import { splitId } from '../wire/envelope.js';
+import type { Geometry } from './derived.js';
 
 export interface Limits {
   readonly low_alarm?: number;
@@ -20,6 +21,7 @@ export interface Channel {
   readonly hysteresis: number;
   readonly persistence: number; // ms
   readonly staleAfter: number; // ms
+  readonly frozenAfter: number; // ms that a sensor may show the same value while the machine bores; 0: as long as it likes
   readonly described: boolean; // by the dictionary
 }
 
@@ -34,11 +36,19 @@ type Json = Record<string, unknown>;
 const isObject = (v: unknown): v is Json => typeof v === 'object' && v !== null && !Array.isArray(v);
 const finite = (v: unknown): v is number => typeof v === 'number' && Number.isFinite(v);
 
+/** A kind of machine: its build, and the channels that differ from the common ones. */
+interface Machine {
+  readonly geometry: Geometry;
+  readonly channels: ReadonlyMap<string, Channel>;
+}
+
+const UNKNOWN: Geometry = { diameter: NaN, cutters: NaN };
+
 /** What is known of the channels, for each kind of machine. */
 export class Dictionary {
   readonly groups: readonly Group[];
   private readonly byId = new Map<string, Channel>();
-  private readonly machines: ReadonlyMap<string, ReadonlyMap<string, Channel>>;
+  private readonly machines: ReadonlyMap<string, Machine>;
   private readonly groupNames = new Map<string, string>();
   private readonly made = new Map<string, Channel>();
 
@@ -49,16 +59,21 @@ export class Dictionary {
       this.groupNames.set(g.id, g.name);
       for (const c of g.channels) this.byId.set(c.id, c);
     }
-    const machines = new Map<string, ReadonlyMap<string, Channel>>();
+    const machines = new Map<string, Machine>();
     for (const m of Array.isArray(root['machines']) ? root['machines'] : []) {
-      if (isObject(m) && typeof m['id'] === 'string') machines.set(m['id'], readOverrides(m['channels'], this.byId));
+      if (isObject(m) && typeof m['id'] === 'string') machines.set(m['id'], readMachine(m, this.byId));
     }
     this.machines = machines;
   }
 
   /** The channel as it is on that kind of machine. */
   channel(id: string, machine = ''): Channel {
-    return this.machines.get(machine)?.get(id) ?? this.byId.get(id) ?? this.makeUp(id);
+    return this.machines.get(machine)?.channels.get(id) ?? this.byId.get(id) ?? this.makeUp(id);
+  }
+
+  /** The build of that kind of machine. */
+  geometry(machine: string): Geometry {
+    return this.machines.get(machine)?.geometry ?? UNKNOWN;
   }
 
   groupName(id: string): string {
@@ -92,7 +107,7 @@ export class Dictionary {
     let c = this.made.get(id);
     if (!c) {
       const [group, name] = splitId(id);
-      c = { id, group, name: humanize(name), unit: '', limits: {}, hysteresis: 0, persistence: 0, staleAfter: 5000, described: false };
+      c = { id, group, name: humanize(name), unit: '', limits: {}, hysteresis: 0, persistence: 0, staleAfter: 5000, frozenAfter: 0, described: false };
       this.made.set(id, c);
     }
     return c;
@@ -122,11 +137,11 @@ function fullId(group: string, id: string): string {
   return id.startsWith(group + '.') ? id : `${group}.${id}`;
 }
 
-/** The channels of a kind of machine that differ from the common ones. */
-function readOverrides(v: unknown, base: ReadonlyMap<string, Channel>): ReadonlyMap<string, Channel> {
-  const out = new Map<string, Channel>();
-  for (const c of Array.isArray(v) ? v : []) if (isObject(c) && typeof c['id'] === 'string') out.set(c['id'], readChannel(c, c['id'], base));
-  return out;
+function readMachine(m: Json, base: ReadonlyMap<string, Channel>): Machine {
+  const channels = new Map<string, Channel>();
+  for (const c of Array.isArray(m['channels']) ? m['channels'] : []) if (isObject(c) && typeof c['id'] === 'string') channels.set(c['id'], readChannel(c, c['id'], base));
+  const number = (v: unknown) => (finite(v) ? v : NaN);
+  return { geometry: { diameter: number(m['diameter_m']), cutters: number(m['cutters']) }, channels };
 }
 
 function readChannel(c: Json, id: string, base: ReadonlyMap<string, Channel> | null): Channel {
@@ -146,6 +161,7 @@ function readChannel(c: Json, id: string, base: ReadonlyMap<string, Channel> | n
     hysteresis: number('hysteresis', 1, old?.hysteresis ?? 0),
     persistence: number('persistence_s', 1000, old?.persistence ?? 0),
     staleAfter: number('stale_after_s', 1000, old?.staleAfter ?? 5000),
+    frozenAfter: number('frozen_after_s', 1000, old?.frozenAfter ?? 0),
   };
 }
 

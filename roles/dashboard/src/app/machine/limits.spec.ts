@@ -64,3 +64,19 @@ test('a dictionary that is none is an empty one', () => {
     assert.equal(new Dictionary(bad).channel('a.b').described, false);
   }
 });
+
+test('a sensor that must move while the machine bores, and does not, is frozen until it does', () => {
+  const c = new Dictionary({ groups: [{ id: 'g', channels: [{ id: 'g.x', frozen_after_s: 3 }] }] }).channel('g.x');
+  const j = new Judge(c);
+  const still = (time: number, value: number, steady = true) => {
+    j.take(time * 1000, value, steady);
+    return j.frozen;
+  };
+  assert.deepEqual([0, 1, 2, 3, 4].map((t) => still(t, 7)), [0, 0, 0, 3000, 4000]);
+  assert.equal(still(5, 7.1), 0);
+  assert.deepEqual([6, 7].map((t) => still(t, 7.1)), [0, 0]);
+  assert.equal(still(8, 7.1, false), 0); // between strokes it may
+  assert.deepEqual([9, 11, 12].map((t) => still(t, 7.1)), [0, 0, 3000]);
+  assert.equal(still(2, 7.1), 0); // the source's clock was put back
+  assert.equal(new Judge(dictionary.channel('air.o2')).frozen, 0);
+});

@@ -49,12 +49,18 @@ export class Judge {
   beyond: Level = 0;
   // Since when the value has been beyond the warning, and the alarm, on the side it is on.
   private readonly since = [NaN, NaN];
+  /** For how long, in ms, a sensor that must move while the machine bores has not; 0: it may stand, or moves. */
+  frozen = 0;
+  private value = NaN;
+  private same = NaN; // time since when it has been the same; NaN: it does not matter now
 
   constructor(public channel: Channel) {}
 
-  /** Takes a value and returns the change that it makes, if any. */
-  take(time: number, value: number): Change | null {
+  /** Takes a value and returns the change that it makes, if any. steady: the machine bores as it should, so that
+   *  sensors must move. */
+  take(time: number, value: number, steady = false): Change | null {
     if (!Number.isFinite(value)) return null;
+    this.freeze(time, value, steady);
     const at = levelOf(value, this.channel, this.level);
     const side = Math.sign(at);
     if (side !== Math.sign(this.beyond)) this.since.fill(NaN);
@@ -75,5 +81,12 @@ export class Judge {
     const from = this.level;
     this.level = to;
     return { from, to, time, value, limit: limitOf(this.channel.limits, to) };
+  }
+
+  private freeze(time: number, value: number, steady: boolean): void {
+    if (!steady || value !== this.value || !(time >= this.same)) this.same = steady ? time : NaN;
+    this.value = value;
+    const still = time - this.same;
+    this.frozen = this.channel.frozenAfter > 0 && still >= this.channel.frozenAfter ? still : 0;
   }
 }

@@ -71,3 +71,17 @@ test('alarms are bounded, and what was acknowledged before is remembered', () =>
   raise(again, 8);
   assert.equal(again.open, 1);
 });
+
+test('a frozen sensor is an alarm of its own, and its figure looks old', () => {
+  const book = new AlarmBook();
+  const d = new Dictionary({ groups: [{ id: 'g', name: 'G', channels: [{ id: 'g.x', name: 'X', frozen_after_s: 2, stale_after_s: 60 }] }] });
+  const s = new Source('s', d, book);
+  const boring = { texts: new Map([['state', 'boring'], ['phase', 'stable']]) };
+  for (let seq = 1; seq <= 3; seq++) s.take(reading(seq, 4, boring), live(seq * 1000));
+  assert.deepEqual(book.list().map((a) => [a.channel, a.now]), [['g.x:frozen', 1]]);
+  assert.match(book.list()[0]!.text, /same value for 2 s/);
+  assert.ok(s.stale(s.channel('g.x'), 3000));
+  s.take(reading(4, 4.1, boring), live(4000));
+  assert.deepEqual(book.list().map((a) => a.now), [0]);
+  assert.ok(!s.stale(s.channel('g.x'), 4000));
+});

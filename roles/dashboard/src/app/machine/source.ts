@@ -2,6 +2,7 @@
 // channels and their past.
 import type { Reading } from '../wire/envelope.js';
 import type { AlarmBook } from './alarms.js';
+import { Deriver } from './derived.js';
 import type { Channel, Dictionary, Group } from './dictionary.js';
 import { Judge, type Level } from './limits.js';
 import { Series } from './series.js';
@@ -60,13 +61,15 @@ export class Source {
   layout = 0;
   private groups: Group[] = [];
   private ids = '';
+  private deriver = new Deriver();
 
   constructor(readonly name: string, private dictionary: Dictionary, private readonly alarms: AlarmBook) {}
 
   /** Takes a reading; false if it had it before. */
-  take(r: Reading, a: Arrival): boolean {
-    const restarted = this.last !== null && this.last.boot !== r.boot;
-    if (!this.line.take(r.boot, r.seq, a.replayed)) return false;
+  take(reading: Reading, a: Arrival): boolean {
+    const restarted = this.last !== null && this.last.boot !== reading.boot;
+    if (!this.line.take(reading.boot, reading.seq, a.replayed)) return false;
+    const r = complete(reading, this.deriver, this.dictionary);
     if (restarted || this.boots === 0) this.boots++;
     this.measure(r, a);
     const time = Number.isNaN(r.time) ? a.at : r.time;
@@ -118,7 +121,7 @@ export class Source {
 
   /** Whether a channel's last value no longer counts as current. */
   stale(c: Channel, now: number): boolean {
-    return this.age(now) > c.staleAfter;
+    return this.age(now) > c.staleAfter || this.frozen(c.id) > 0;
   }
 
   value(id: string): number {
@@ -131,6 +134,11 @@ export class Source {
 
   level(id: string): Level {
     return this.judges.get(id)?.level ?? 0;
+  }
+
+  /** For how long a sensor that must move has not, in ms; 0 if it does. */
+  frozen(id: string): number {
+    return this.judges.get(id)?.frozen ?? 0;
   }
 
   channel(id: string): Channel {
@@ -167,11 +175,16 @@ export class Source {
       this.ids = ids;
       this.arrange(r);
     }
+    const steady = r.texts.get('state') === 'boring' && r.texts.get('phase') === 'stable';
     for (const [id, v] of r.values) {
       let j = this.judges.get(id);
       if (!j) this.judges.set(id, (j = new Judge(this.channel(id))));
-      const change = j.take(time, v);
+      const frozen = j.frozen > 0;
+      const change = j.take(time, v, steady);
       const c = j.channel;
+      if (frozen !== j.frozen > 0) {
+        this.raise(`${id}:frozen`, `${this.dictionary.groupName(c.group)}: ${c.name}`, frozen ? 0 : 1, time, `the same value for ${Math.round(j.frozen / 1000)} s: is the sensor dead?`);
+      }
       if (change) {
         this.alarms.take({ source: this.name, channel: id, name: `${this.dictionary.groupName(c.group)}: ${c.name}`, unit: c.unit, level: change.to, time, value: v, limit: change.limit });
       } else if (j.level !== 0) {
@@ -192,4 +205,13 @@ export class Source {
   private raise(channel: string, name: string, level: Level, time: number, text: string): void {
     this.alarms.take({ source: this.name, channel, name, unit: '', level, time, value: NaN, text });
   }
+}
+
+/** The reading with what follows from it, as far as the dictionary knows such channels. */
+export function complete(r: Reading, deriver: Deriver, dictionary: Dictionary): Reading {
+  const values = new Map(r.values);
+  for (const [id, v] of deriver.take(r, dictionary.geometry(r.texts.get('machine') ?? ''))) {
+    if (!values.has(id) && dictionary.channel(id).described) values.set(id, v);
+  }
+  return { ...r, values };
 }

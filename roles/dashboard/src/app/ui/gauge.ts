@@ -1,7 +1,7 @@
 // One channel as a gauge: its value, where that stands between its limits, and the least and greatest
 // of the last ten minutes. What is normal is quiet; colour is for what is not.
 import { ChangeDetectionStrategy, Component, computed, inject, input } from '@angular/core';
-import { decimals, figure, short } from '../format';
+import { decimals, figure, short, span } from '../format';
 import type { Channel } from '../machine/dictionary';
 import { levelName } from '../machine/limits';
 import type { Source } from '../machine/source';
@@ -14,7 +14,7 @@ export interface Gauge {
   readonly value: string;
   readonly low: string;
   readonly high: string;
-  readonly at: number; // percent of the scale
+  readonly at: number | null; // percent of the scale; null if there is no value now
   readonly from: number;
   readonly to: number;
   readonly zones: readonly { readonly kind: string; readonly left: number; readonly width: number }[];
@@ -49,6 +49,11 @@ export function scaleOf(c: Channel, low: number, high: number): [number, number]
   return [Math.min(a, low), Math.max(b, high)];
 }
 
+/** The lesser of two, of which one may be no number. */
+function least(a: number, b: number): number {
+  return Number.isNaN(b) || a < b ? a : b;
+}
+
 function nice(v: number): number {
   const p = 10 ** Math.floor(Math.log10(v));
   return p * ([1, 2, 3, 5, 8, 10].find((k) => k * p >= v) ?? 10);
@@ -58,7 +63,7 @@ function nice(v: number): number {
 export function gauge(s: Source, c: Channel, now: number): Gauge {
   const v = s.value(c.id);
   const [low, high] = s.series.extremes(c.id, SPAN) ?? [v, v];
-  const [a, b] = scaleOf(c, Math.min(low, v), Math.max(high, v));
+  const [a, b] = scaleOf(c, least(low, v), -least(-high, -v));
   const pct = (x: number) => (b > a ? Math.min(100, Math.max(0, ((x - a) / (b - a)) * 100)) : 50);
   const l = c.limits;
   const zones: { kind: string; left: number; width: number }[] = [];
@@ -73,12 +78,12 @@ export function gauge(s: Source, c: Channel, now: number): Gauge {
   const digits = decimals(c, Math.max(Math.abs(low), Math.abs(high), Math.abs(l.high_warn ?? 0) / 10));
   const limits = [`low alarm ${short(l.low_alarm)}`, `low warning ${short(l.low_warn)}`, `high warning ${short(l.high_warn)}`, `high alarm ${short(l.high_alarm)}`];
   return {
-    value: figure(v, digits), low: figure(low, digits), high: figure(high, digits), at: pct(v), from: pct(low), to: pct(high), zones,
+    value: figure(v, digits), low: figure(low, digits), high: figure(high, digits), at: Number.isFinite(v) ? pct(v) : null, from: pct(low), to: pct(high), zones,
     kind: ['normal', 'warn', 'alarm'][Math.abs(level)]!,
     sign: level === 0 ? '' : (level > 0 ? '▲' : '▼').repeat(Math.abs(level)),
     beyond: s.judges.get(c.id)?.beyond ?? 0,
     stale: s.stale(c, now),
-    hint: `${c.name} (${c.id}): ${levelName(level)}; ${limits.join(', ')}; last 10 min ${figure(low, digits)} to ${figure(high, digits)} ${c.unit}`,
+    hint: `${c.name} (${c.id}): ${levelName(level)}${s.frozen(c.id) ? `, the same value for ${span(s.frozen(c.id))}` : ''}; ${limits.join(', ')}; last 10 min ${figure(low, digits)} to ${figure(high, digits)} ${c.unit}`,
   };
 }
 
@@ -93,7 +98,7 @@ export function gauge(s: Source, c: Channel, now: number): Gauge {
         <i class="zone" [class]="z.kind" [style.left.%]="z.left" [style.width.%]="z.width"></i>
       }
       <i class="spread" [style.left.%]="g().from" [style.width.%]="g().to - g().from"></i>
-      <i class="mark" [style.left.%]="g().at"></i>
+      @if (g().at !== null) { <i class="mark" [style.left.%]="g().at"></i> }
     </span>
     <span class="sign">{{ g().sign }}</span>
     @if (wide()) { <span class="least">{{ g().low }}</span> }

@@ -2,7 +2,7 @@
 // it, and makes it as coarse as a chart is wide: a week fits as an hour does.
 import { io } from 'socket.io-client';
 import { Tier } from '../machine/series.js';
-import { readEnvelope } from './envelope.js';
+import { readEnvelope, type Reading } from './envelope.js';
 
 export interface HistoryRequest {
   readonly path: string;
@@ -12,6 +12,8 @@ export interface HistoryRequest {
   readonly from: number;
   /** Where it ends for each source: what the page has itself. */
   until(source: string): number;
+  /** The reading with the channels that follow from it. */
+  complete(r: Reading): Reading;
   onProgress(p: Progress): void;
 }
 
@@ -77,7 +79,7 @@ export function fetchHistory(request: HistoryRequest, tiers: Map<string, Tier>):
     }
     let tier = tiers.get(r.source);
     if (!tier) tiers.set(r.source, (tier = new Tier(100, ROWS, 'merge')));
-    if (!(r.time < tier.newest)) tier.add(r.time, r.values);
+    if (!(r.time < tier.newest)) tier.add(r.time, request.complete(r).values);
     if (Number.isNaN(first)) first = r.time;
     const now = performance.now();
     if (now - reported < 200) return;
