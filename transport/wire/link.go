@@ -30,6 +30,8 @@ type Packet struct {
 type Codec interface {
 	// SocketFrame returns f as complete WebSocket frames, made once for all receivers.
 	SocketFrame(f *transport.Frame) []byte
+	// CompressedFrame is SocketFrame with the messages compressed by c, made once too.
+	CompressedFrame(f *transport.Frame, c transport.Compressor) []byte
 	// ParseMessage reads a packet from a WebSocket message; it may keep data.
 	ParseMessage(binary bool, data []byte) (Packet, error)
 	// BinaryPrefix stands before the data of a binary WebSocket message.
@@ -148,7 +150,7 @@ func (l *Link) write() {
 		l.mu.Unlock()
 		batch.bufs = batch.space[:0]
 		for _, f := range batch.frames {
-			batch.bufs = append(batch.bufs, l.opts.Codec.SocketFrame(f))
+			batch.bufs = append(batch.bufs, l.frameFor(socket, f))
 		}
 		batch.space = batch.bufs
 		if err := socket.Write(&batch.bufs); err != nil {
