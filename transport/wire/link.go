@@ -38,7 +38,8 @@ type Codec interface {
 	BinaryPrefix() []byte
 	// Payload puts frames into one payload.
 	Payload(frames []*transport.Frame) []byte
-	// WritePayload answers a poll with a payload, in the form that the request asks for.
+	// WritePayload answers a poll with a payload, in the form that the request asks for, by one
+	// call of Write.
 	WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error
 	// ParsePayload reads the packets of a body; it may keep body. r is nil on the client side.
 	ParsePayload(r *http.Request, body []byte) ([]Packet, error)
