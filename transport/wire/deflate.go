@@ -15,8 +15,8 @@ import (
 // rsv1 in a frame's first byte marks the first frame of a compressed message (RFC 7692 section 6).
 const rsv1 = 0x40
 
-// level of compression: of the packets of our machines it takes off what the highest level does but for
-// one part in a hundred, in half of the time (BenchmarkDeflate).
+// level of compression: a packet of our machines becomes 52 % of itself, by the highest level 51 %, in twice the
+// time, and by the lowest 54 %.
 const level = 5
 
 // syncTail is what a flush ends with. It is left out on the wire, and put back by who reads (RFC 7692

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -146,21 +147,20 @@ func TestWritesCompressed(t *testing.T) {
 	}
 }
 
-// sample is a packet of the simulated EPB machine as it goes over the wire, and pieces of that size.
-func sample(n int) []byte {
-	groups := []string{"thrust", "cutterhead", "chamber", "guidance", "hydraulics", "power"}
-	rnd := rand.New(rand.NewPCG(1, 2))
-	b := []byte(`42["log_telemetry",{"source":"tbm-1","boot":"bOQUR97l4pRQejNg5HlFOA","seq":342,"time":"2026-11-24T00:42:58.841Z","packet":{`)
-	for i := 0; len(b) < n; i++ {
-		b = fmt.Appendf(b, `"%s_%d":{"pressure_1":%.2f,"total":%d},`, groups[i%6], i/6, rnd.Float64()*5, rnd.IntN(20_000))
+// sample is so many bytes of packets of the simulated EPB machine, as telemetry sends them.
+func sample(tb testing.TB, n int) []byte {
+	tb.Helper()
+	packets, err := os.ReadFile("../testdata/packets.jsonl")
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return b[:n]
+	return packets[:n]
 }
 
 // What compressing and reading one message costs, and how large it becomes (bytes/op).
 func BenchmarkDeflate(b *testing.B) {
-	for _, n := range []int{300, 1024, 16 << 10} {
-		data := sample(n)
+	for _, n := range []int{300, 1111, 16 << 10} {
+		data := sample(b, n)
 		b.Run(fmt.Sprint("deflate ", n), func(b *testing.B) {
 			frame := AppendFrame(nil, false, data)
 			var out []byte
@@ -186,7 +186,7 @@ func BenchmarkDeflate(b *testing.B) {
 func TestCompressedFrame(t *testing.T) {
 	c := new(countingCompressor)
 	encode := func(f *transport.Frame, prefixed []byte) []byte { return TextFrame(f, prefixed) }
-	f := transport.NewFrame(transport.EngineMessage, string(sample(2000)))
+	f := transport.NewFrame(transport.EngineMessage, string(sample(t, 2000)))
 	plain := f.Wire(transport.FormWebSocket, encode)
 	first := f.Compressed(transport.FormWebSocket, encode, c)
 	// Without attachments both revisions have the same form.
