@@ -185,22 +185,21 @@ func BenchmarkDeflate(b *testing.B) {
 // A frame that has a compressed form has the size that frames had, and half of what may be held.
 func TestCompressedFrame(t *testing.T) {
 	c := new(countingCompressor)
-	encode := func(f *transport.Frame, prefixed []byte) []byte { return TextFrame(f, prefixed) }
 	f := transport.NewFrame(transport.EngineMessage, string(sample(t, 2000)))
-	plain := f.Wire(transport.FormWebSocket, encode)
-	first := f.Compressed(transport.FormWebSocket, encode, c)
+	plain := f.Wire(transport.FormWebSocket, TextFrame)
+	first := f.Compressed(transport.FormWebSocket, TextFrame, c)
 	// Without attachments both revisions have the same form.
-	second := f.Compressed(transport.FormWebSocket3, encode, c)
+	second := f.Compressed(transport.FormWebSocket3, TextFrame, c)
 	if &first[0] != &second[0] || c.calls != 1 {
 		t.Errorf("compressed %d times", c.calls)
 	}
 	if len(first) >= len(plain) || first[0]&rsv1 == 0 || plain[0]&rsv1 != 0 {
 		t.Errorf("%d bytes, plain %d", len(first), len(plain))
 	}
-	if n := testing.AllocsPerRun(100, func() { f.Compressed(transport.FormWebSocket, encode, c) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { f.Compressed(transport.FormWebSocket, TextFrame, c) }); n != 0 {
 		t.Errorf("%v allocations a delivery", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { f.Wire(transport.FormWebSocket, encode) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { f.Wire(transport.FormWebSocket, TextFrame) }); n != 0 {
 		t.Errorf("%v allocations a plain delivery", n)
 	}
 }
@@ -223,14 +222,13 @@ func (c *slowCompressor) Compress(frames []byte) []byte {
 
 // While a compressed form is being made, the plain one is there for whoever wants it.
 func TestPlainDoesNotWait(t *testing.T) {
-	encode := func(f *transport.Frame, prefixed []byte) []byte { return TextFrame(f, prefixed) }
 	f := transport.NewFrame(transport.EngineMessage, "hello")
 	c := &slowCompressor{make(chan struct{}), make(chan struct{})}
 	done := make(chan []byte)
-	go func() { done <- f.Compressed(transport.FormWebSocket, encode, c) }()
+	go func() { done <- f.Compressed(transport.FormWebSocket, TextFrame, c) }()
 	<-c.begun
 	got := make(chan []byte, 1)
-	go func() { got <- f.Wire(transport.FormWebSocket, encode) }()
+	go func() { got <- f.Wire(transport.FormWebSocket, TextFrame) }()
 	select {
 	case b := <-got:
 		if head, size := frameSize(b); size != 6 || binary.BigEndian.Uint16(b) != 0x8106 || string(b[head:]) != "4hello" {

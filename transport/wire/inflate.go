@@ -54,7 +54,7 @@ func inflate(message []byte, limit int64) ([]byte, error) {
 	i.src = append(append(i.src[:0], message...), inflateTail...)
 	i.in.Reset(i.src)
 	if err := i.flate.(flate.Resetter).Reset(&i.in, nil); err != nil {
-		return nil, fmt.Errorf("%w: %s", errDeflate, err)
+		return nil, fmt.Errorf("%w: %w", errDeflate, err)
 	}
 	i.out = i.out[:0]
 	for {
@@ -72,7 +72,7 @@ func inflate(message []byte, limit int64) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s", errDeflate, err)
+			return nil, fmt.Errorf("%w: %w", errDeflate, err)
 		}
 	}
 	// A sender may end its stream with a last block of its own, and the byte that begins the flush

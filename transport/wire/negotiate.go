@@ -105,7 +105,7 @@ type parameters struct {
 // add takes a parameter. Only an offer may leave out the bits of the client's window.
 func (p *parameters) add(name, value string, given, offer bool) {
 	var seen *bool
-	ok := true
+	var ok bool
 	switch name {
 	case serverNoTakeover:
 		seen, ok = &p.serverAlone, !given
@@ -116,9 +116,8 @@ func (p *parameters) add(name, value string, given, offer bool) {
 		p.serverWindow, ok = windowBits(value)
 	case clientWindow:
 		seen = &p.clientWindowSeen
-		if _, ok = windowBits(value); offer && !given {
-			ok = true
-		}
+		_, ok = windowBits(value)
+		ok = ok || offer && !given
 	default:
 		p.wrong = true
 		return
