@@ -66,6 +66,8 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzParseJSON$$' -fuzztime $(FUZZTIME) ./telemetry/recording
 	go test -run '^$$' -fuzz '^FuzzBlock$$' -fuzztime $(FUZZTIME) ./transport/journal
 	go test -run '^$$' -fuzz '^FuzzHandshake$$' -fuzztime $(FUZZTIME) ./transport/wire
+	go test -run '^$$' -fuzz '^FuzzOffer$$' -fuzztime $(FUZZTIME) ./transport/wire
+	go test -run '^$$' -fuzz '^FuzzInflate$$' -fuzztime $(FUZZTIME) ./transport/wire
 	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine4
 	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine4
 	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine3

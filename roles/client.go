@@ -21,6 +21,7 @@ func clientFlags() []cli.Flag {
 		textFlag("namespace", "namespace to connect to", "/"),
 		choiceFlag("engine", "revision of Engine.IO; auto asks for 4 first, and for 3 if the server wants that", "auto", "4", "3"),
 		choiceFlag("transport", "way to the server; auto polls first and changes to a WebSocket if it can", "auto", "websocket", "polling"),
+		compressFlag(),
 		drainFlag(),
 	}
 }
@@ -31,6 +32,7 @@ func clientOptions(c *cli.Context, log *logrus.Logger) (transport.ClientOptions,
 		URL:          c.String("url"),
 		Path:         c.String("path"),
 		Namespace:    c.String("namespace"),
+		Compress:     compressOf(c),
 		DrainTimeout: durationOf(c, "drain"),
 		ComeBack:     true, // nobody sits beside a machine to start it again
 	}

@@ -28,6 +28,7 @@ func demoCommand() *cli.Command {
 			durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 			choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
 			textFlag("data-dir", "directory of the server's journal; memory keeps it until the demo ends, off keeps none", dataMemory),
+			compressFlag(),
 			drainFlag(),
 		}, slices.Concat(machineFlags(), formatFlags(), outputFlags(), webFlags(), logFlags())...),
 		Action: runDemo,

@@ -36,6 +36,7 @@ func serverFlags() []cli.Flag {
 		countFlag("max-clients", "how many connections may be open, 0 for any number", 0, 10_000_000),
 		bytesFlag("queue-limit", "how much may wait for one client", 1<<20, 1<<10, 1<<30),
 		choiceFlag("slow-client", "what happens to a client for which more would wait", "drop-oldest", "disconnect"),
+		compressFlag(),
 		dictionaryFlag(),
 		drainFlag(),
 	}, webFlags(), journalFlags())
@@ -110,6 +111,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 			HandshakeTimeout: durationOf(c, "handshake-timeout"),
 			DrainTimeout:     role.drain,
 			MaxPayload:       bytesOf(c, "max-payload"),
+			Compress:         compressOf(c),
 		},
 		Engines:         serverEngines(),
 		Path:            c.String("path"),

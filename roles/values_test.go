@@ -35,6 +35,27 @@ func TestBytesValue(t *testing.T) {
 	}
 }
 
+func TestCompressValue(t *testing.T) {
+	for in, want := range map[string]int64{
+		"off": 0, "on": 1024, "256": 256, "2KiB": 2048,
+		"": -1, "yes": -1, "63": -1, "-1": -1, "2GB": -1,
+	} {
+		v := compressValue{from: 7}
+		err := v.Set(in)
+		if (err != nil) != (want < 0) || err == nil && v.from != want {
+			t.Errorf("%q: got %d, %v, want %d", in, v.from, err, want)
+		}
+		if err != nil {
+			continue
+		}
+		// As the demo hands it on.
+		var again compressValue
+		if err := again.Set(v.String()); err != nil || again != v {
+			t.Errorf("%q reads back as %v, %v", v.String(), again.from, err)
+		}
+	}
+}
+
 func TestListValue(t *testing.T) {
 	v := listValue{items: []string{"default"}}
 	if err := v.Set("a, b"); err != nil {

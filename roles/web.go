@@ -144,7 +144,15 @@ type serverStatus struct {
 	EventsOut  uint64            `json:"events_out"`
 	Dropped    uint64            `json:"dropped"`
 	Refused    uint64            `json:"refused"`
+	Compressed *compressStatus   `json:"compressed,omitempty"` // nil: nothing has been
 	Namespaces []namespaceStatus `json:"namespaces"`
+}
+
+// compressStatus is what compression has brought: bytes of packets, each counted once for all receivers.
+type compressStatus struct {
+	Packets uint64 `json:"packets"`
+	From    uint64 `json:"from"`
+	To      uint64 `json:"to"`
 }
 
 type namespaceStatus struct {
@@ -185,6 +193,9 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	n := e.sio.Counters()
 	out := serverStatus{Version: version(), Path: e.sio.Path(), Started: e.started.UTC(), Clients: n.Sessions.Load(), EventsIn: n.EventsIn.Load(),
 		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load()}
+	if p := n.Compressed.Load(); p > 0 {
+		out.Compressed = &compressStatus{Packets: p, From: n.CompressedFrom.Load(), To: n.CompressedTo.Load()}
+	}
 	for _, name := range e.namespaces {
 		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name)))
 	}

@@ -29,7 +29,10 @@ type ClientOptions struct {
 	Dialers []Dialer
 	// Transports to use, in order; nil: polling, then an upgrade to WebSocket.
 	Transports []string
-	Backoff    Backoff
+	// Compress is the size, in bytes, from which messages to the server are compressed, if it
+	// agrees; it may then compress too. 0: compression is not offered. Only for a WebSocket.
+	Compress int
+	Backoff  Backoff
 	// ConnectTimeout bounds the handshake, and then the opening of the namespace; 10 s.
 	ConnectTimeout time.Duration
 	// DrainTimeout bounds the sending of what waits when the client ends; 5 s.
@@ -249,6 +252,7 @@ func (c *Client) once(ctx context.Context) (open bool, err error) {
 	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.url, DialOptions{
 		Transports:       c.opts.Transports,
 		Header:           c.opts.Header,
+		Compress:         c.opts.Compress,
 		HandshakeTimeout: c.opts.ConnectTimeout,
 		DrainTimeout:     c.opts.DrainTimeout,
 	}, cc)

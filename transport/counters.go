@@ -13,6 +13,9 @@ type Counters struct {
 	EventsOut      atomic.Uint64 // events put into queues, one for each receiver
 	Dropped        atomic.Uint64 // events dropped for slow clients
 	SlowClosed     atomic.Uint64 // connections ended because their queue was full
+	Compressed     atomic.Uint64 // packets that were compressed, each once for all receivers
+	CompressedFrom atomic.Uint64 // their bytes before
+	CompressedTo   atomic.Uint64 // and after; no more, where nothing was gained
 
 	closed [reasonCount]atomic.Uint64
 }

@@ -82,7 +82,11 @@ type EngineOptions struct {
 	HandshakeTimeout time.Duration // 10 s; for an upgrade and for a WebSocket handshake
 	DrainTimeout     time.Duration // 5 s; for writing what waits when a connection is closed
 	MaxPayload       int64         // 1,000,000 bytes; one message, one POST body
-	Counters         *Counters     // nil: counted, but nobody can read it
+	// Compress is the size, in bytes, from which a message is compressed for a client that offers
+	// permessage-deflate (RFC 7692), and an answer to a poll for one that takes gzip; 0: none is, and
+	// nothing is agreed to. [DefaultCompress] is what Socket.IO has.
+	Compress int
+	Counters *Counters // nil: counted, but nobody can read it
 }
 
 // WithDefaults returns o with every zero value replaced.
@@ -116,6 +120,9 @@ type DialOptions struct {
 	Transports []string
 	Header     http.Header // added to every request; may be nil
 	MaxPayload int64       // largest message accepted; 0: 16 MiB
+	// Compress is the size, in bytes, from which messages are compressed, if the server agrees to
+	// permessage-deflate; 0: it is not offered.
+	Compress int
 	// HTTP is used for polling and for the WebSocket handshake's dial; nil: a client of the
 	// engine's own, whose connections end with the session.
 	HTTP *http.Client

@@ -50,6 +50,8 @@ type Frame struct {
 	mu   sync.Mutex // held while a form is made
 	made [formCount]atomic.Bool
 	wire [formCount][]byte // each written before made says so, and never after
+
+	compressed atomic.Pointer[compressedForms] // nil until a receiver wants one
 }
 
 // NewFrame makes a frame of the given Engine.IO packet type. It copies text and keeps

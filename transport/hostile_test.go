@@ -272,7 +272,7 @@ func startHostileServer(t *testing.T) (*transport.Server, string) {
 		Engines: bothEngines,
 		EngineOptions: transport.EngineOptions{
 			PingInterval: 500 * time.Millisecond, PingTimeout: 500 * time.Millisecond, HandshakeTimeout: 500 * time.Millisecond,
-			DrainTimeout: 100 * time.Millisecond, MaxPayload: 200_000,
+			DrainTimeout: 100 * time.Millisecond, MaxPayload: 200_000, Compress: 256,
 		},
 		Report: func(err error) { t.Errorf("reported: %v", err) },
 	})

@@ -79,7 +79,11 @@ func (o *Outbox) grow() {
 	if o.more == nil {
 		o.more = frameLists.Get().(*frameList)
 		o.frames = append(o.more.frames[:0], o.frames...)
+		return
 	}
+	larger := append(make([]*Frame, 0, 2*cap(o.frames)), o.frames...)
+	clear(o.frames) // more has the array still: frames that are gone may not stay in it
+	o.frames = larger
 }
 
 // shrink gives back what grow has borrowed: nothing waits, and all of frames is nil. o.mu is held.

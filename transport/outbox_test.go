@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -188,4 +189,20 @@ func TestOutboxConcurrent(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// A queue that grows holds the frames that wait, and no others.
+func TestOutboxHoldsWhatWaits(t *testing.T) {
+	o := NewOutbox(200*event("x").size, DropOldest, nil)
+	for range 1000 {
+		o.Push(event("x"))
+	}
+	if n := len(o.frames) - o.head; n != 200 {
+		t.Fatalf("%d frames wait", n)
+	}
+	for _, f := range o.more.frames[:cap(o.more.frames)] {
+		if f != nil && !slices.Contains(o.frames, f) {
+			t.Fatal("a frame that was dropped is still held")
+		}
+	}
 }

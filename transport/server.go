@@ -21,7 +21,8 @@ type ServerOptions struct {
 	// Origins that a browser's page may come from, beside the server's own: "scheme://host",
 	// "scheme://host:*" for any port, or "*". nil: localhost at any port.
 	Origins []string
-	// QueueLimit is the number of bytes that may wait for one client; 1 MiB.
+	// QueueLimit is the number of bytes that may wait for one client; 1 MiB. With Compress a packet
+	// that waits counts twice, since it may be held plain and compressed.
 	QueueLimit int
 	// SlowClient is what happens to a client for which more would wait; DropOldest.
 	SlowClient SlowPolicy

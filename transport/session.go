@@ -37,7 +37,11 @@ type Session struct {
 
 func newSession(s *Server, conn Conn) *Session {
 	sn := &Session{server: s, conn: conn}
-	sn.outbox = NewOutbox(s.opts.QueueLimit, s.opts.SlowClient, sn.droppedNotice)
+	limit := s.opts.QueueLimit
+	if s.opts.Compress > 0 {
+		limit /= 2 // see Frame.Compressed
+	}
+	sn.outbox = NewOutbox(limit, s.opts.SlowClient, sn.droppedNotice)
 	sn.ctx, sn.cancel = context.WithCancelCause(context.Background())
 	sn.inOrder = inOrderContext(sn.ctx, sn)
 	sn.asm.maxBytes = 4 * s.opts.MaxPayload

@@ -30,6 +30,7 @@ type driverOptions struct {
 	Transports []string `json:"transports,omitempty"`
 	Listen     []string `json:"listen,omitempty"`
 	Burst      int      `json:"burst,omitempty"`
+	Deflate    any      `json:"deflate,omitempty"` // of Node's: nil is its own default
 }
 
 // driver is a real client in a process of its own.
@@ -42,14 +43,16 @@ type driver struct {
 
 // report is what a driver tells.
 type report struct {
-	On        string            `json:"on"`
-	Sid       string            `json:"sid"`
-	Transport string            `json:"transport"`
-	Reason    string            `json:"reason"`
-	Message   string            `json:"message"`
-	Event     string            `json:"event"`
-	ID        int               `json:"id"`
-	Args      []json.RawMessage `json:"args"`
+	On        string `json:"on"`
+	Sid       string `json:"sid"`
+	Transport string `json:"transport"`
+	// Extensions of the WebSocket, of Node's clients.
+	Extensions string            `json:"extensions"`
+	Reason     string            `json:"reason"`
+	Message    string            `json:"message"`
+	Event      string            `json:"event"`
+	ID         int               `json:"id"`
+	Args       []json.RawMessage `json:"args"`
 }
 
 // startDriver starts a client and waits until it is connected.

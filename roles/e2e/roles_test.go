@@ -23,6 +23,8 @@ func startPeer(t *testing.T, kind string) *process {
 		return start(t, "node", filepath.Join(node(t), "server.js"))
 	case "node without acks":
 		return start(t, "node", filepath.Join(node(t), "server.js"), "no-acks")
+	case "node with deflate":
+		return start(t, "node", filepath.Join(node(t), "server.js"), "deflate")
 	case "python":
 		return start(t, pythonWithSocketIO(t), filepath.Join("python", "server.py"))
 	}

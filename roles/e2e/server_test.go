@@ -29,11 +29,12 @@ func listenAgain(t *testing.T) net.Listener {
 
 // relay is our server in this process, so that a test reaches its Go side too.
 type relay struct {
-	t    *testing.T
-	addr string
-	sio  *transport.Server
-	http *http.Server
-	ln   net.Listener
+	t        *testing.T
+	addr     string
+	compress int // as in EngineOptions
+	sio      *transport.Server
+	http     *http.Server
+	ln       net.Listener
 }
 
 // startRelay serves "/" and "/tbm" on a free port until the test ends. setup may add to it.
@@ -57,7 +58,7 @@ func (r *relay) start(setup func(*transport.Server)) {
 	r.addr, r.ln = ln.Addr().String(), ln
 	r.sio, err = transport.NewServer(transport.ServerOptions{
 		Engines:       []transport.NewEngine{engine4.New, engine3.New},
-		EngineOptions: transport.EngineOptions{DrainTimeout: time.Second},
+		EngineOptions: transport.EngineOptions{DrainTimeout: time.Second, Compress: r.compress},
 		Report:        func(err error) { r.t.Errorf("reported: %v", err) },
 	})
 	if err != nil {

@@ -29,6 +29,10 @@ func (codec) SocketFrame(f *transport.Frame) []byte {
 	return f.Wire(transport.FormWebSocket3, encodeSocket)
 }
 
+func (codec) CompressedFrame(f *transport.Frame, c transport.Compressor) []byte {
+	return f.Compressed(transport.FormWebSocket3, encodeSocket, c)
+}
+
 // binaryMessage is the type byte of a binary message.
 const binaryMessage = 4
 

@@ -89,7 +89,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) 
 	c.start(peer)
 	if name == "websocket" {
 		// Here and not below the module, which would answer a failure a second time.
-		if c.first, err = wire.Accept(w, r, e.opts.MaxPayload, e.opts.HandshakeTimeout); err != nil {
+		if c.first, err = wire.Accept(w, r, e.opts); err != nil {
 			e.handshakes.Done()
 			e.opts.Counters.Refused.Add(1)
 			c.link.Cut(transport.ReasonTransportError)
@@ -137,7 +137,7 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, c *conn) {
 		e.refuse(w, transport.ErrBadRequest)
 		return
 	}
-	s, err := wire.Accept(w, r, e.opts.MaxPayload, e.opts.HandshakeTimeout)
+	s, err := wire.Accept(w, r, e.opts)
 	if err != nil {
 		e.opts.Counters.Refused.Add(1)
 		c.endUpgrade()

@@ -27,6 +27,10 @@ func (codec) SocketFrame(f *transport.Frame) []byte {
 	return f.Wire(transport.FormWebSocket, encodeSocket)
 }
 
+func (codec) CompressedFrame(f *transport.Frame, c transport.Compressor) []byte {
+	return f.Compressed(transport.FormWebSocket, encodeSocket, c)
+}
+
 func encodeSocket(f *transport.Frame, prefixed []byte) []byte {
 	text := wire.TextFrame(f, prefixed)
 	if len(f.Attachments()) == 0 {

@@ -147,7 +147,7 @@ func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	c.upgrading = true
 	c.mu.Unlock()
-	s, err := wire.Accept(w, r, c.engine.opts.MaxPayload, c.engine.opts.HandshakeTimeout)
+	s, err := wire.Accept(w, r, c.engine.opts)
 	if err == nil {
 		if err = c.probe(s); err != nil {
 			s.Close(transport.ReasonOf(err, transport.ReasonForcedClose))

@@ -72,7 +72,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) 
 		c.link.ServeGet(w, r)
 		return
 	}
-	s, err := wire.Accept(w, r, e.opts.MaxPayload, e.opts.HandshakeTimeout)
+	s, err := wire.Accept(w, r, e.opts)
 	if err != nil {
 		e.opts.Counters.Refused.Add(1)
 		c.Close(transport.ReasonTransportError, err)

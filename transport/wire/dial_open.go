@@ -52,7 +52,7 @@ func (d *Dialed) address(transportName string) string {
 
 func (d *Dialed) dialSocket(ctx context.Context) (*Socket, error) {
 	// ws for http, wss for https.
-	return Dial(ctx, "ws"+strings.TrimPrefix(d.address("websocket"), "http"), d.opts.Header, d.opts.MaxPayload)
+	return DialCompress(ctx, "ws"+strings.TrimPrefix(d.address("websocket"), "http"), d.opts.Header, d.opts.MaxPayload, d.opts.Compress)
 }
 
 func (d *Dialed) openSocket(ctx context.Context) error {

@@ -30,13 +30,16 @@ type Packet struct {
 type Codec interface {
 	// SocketFrame returns f as complete WebSocket frames, made once for all receivers.
 	SocketFrame(f *transport.Frame) []byte
+	// CompressedFrame is SocketFrame with the messages compressed by c, made once too.
+	CompressedFrame(f *transport.Frame, c transport.Compressor) []byte
 	// ParseMessage reads a packet from a WebSocket message; it may keep data.
 	ParseMessage(binary bool, data []byte) (Packet, error)
 	// BinaryPrefix stands before the data of a binary WebSocket message.
 	BinaryPrefix() []byte
 	// Payload puts frames into one payload.
 	Payload(frames []*transport.Frame) []byte
-	// WritePayload answers a poll with a payload, in the form that the request asks for.
+	// WritePayload answers a poll with a payload, in the form that the request asks for, by one
+	// call of Write.
 	WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error
 	// ParsePayload reads the packets of a body; it may keep body. r is nil on the client side.
 	ParsePayload(r *http.Request, body []byte) ([]Packet, error)
@@ -148,7 +151,7 @@ func (l *Link) write() {
 		l.mu.Unlock()
 		batch.bufs = batch.space[:0]
 		for _, f := range batch.frames {
-			batch.bufs = append(batch.bufs, l.opts.Codec.SocketFrame(f))
+			batch.bufs = append(batch.bufs, l.frameFor(socket, f))
 		}
 		batch.space = batch.bufs
 		if err := socket.Write(&batch.bufs); err != nil {

@@ -47,7 +47,7 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch {
 	case frames != nil:
-		err = l.opts.Codec.WritePayload(w, r, l.opts.Codec.Payload(frames))
+		err = l.opts.Codec.WritePayload(zipped(w, r, l.opts.Engine.Compress), r, l.opts.Codec.Payload(frames))
 	case last:
 		transport.WriteHTTPError(w, transport.ErrServerStopping)
 	case r.Context().Err() == nil:

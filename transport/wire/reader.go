@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 
 	"tbmsock/transport"
 )
@@ -22,6 +23,7 @@ type frameReader struct {
 	raw    syscall.RawConn // nil: the connection has none, or the system waits in another way
 	take   func(fd uintptr) bool
 	masked bool  // the peer is a client
+	packed bool  // messages may be compressed: RFC 7692 has been agreed to
 	limit  int64 // of a message
 
 	buf  *readBuffer
@@ -51,10 +53,11 @@ func newFrameReader(conn net.Conn, early []byte, masked bool, limit int64) *fram
 
 // frameHeader is what stands before a payload.
 type frameHeader struct {
-	fin  bool
-	op   ws.OpCode
-	mask [4]byte
-	size int64
+	fin    bool
+	packed bool // begins a compressed message
+	op     ws.OpCode
+	mask   [4]byte
+	size   int64
 }
 
 var errLength = ws.ProtocolError("frame length with its highest bit set")
@@ -130,7 +133,7 @@ func (r *frameReader) next() (h frameHeader, err error) {
 	}
 	b := r.have[:size]
 	r.have = r.have[size:]
-	h.fin, h.op = b[0]&0x80 != 0, ws.OpCode(b[0]&0xf)
+	h.fin, h.packed, h.op = b[0]&0x80 != 0, b[0]&rsv1 != 0, ws.OpCode(b[0]&0xf)
 	switch n := b[1] & 0x7f; n {
 	case 126:
 		h.size = int64(binary.BigEndian.Uint16(b[2:]))
@@ -145,8 +148,10 @@ func (r *frameReader) next() (h frameHeader, err error) {
 	}
 	masked := b[1]&0x80 != 0
 	switch {
-	case b[0]&0x70 != 0:
+	case b[0]&(0x70&^rsv1) != 0, h.packed && !r.packed:
 		return h, ws.ErrProtocolNonZeroRsv
+	case h.packed && (h.op.IsControl() || h.op == ws.OpContinuation):
+		return h, wsflate.ErrUnexpectedCompressionBit
 	case h.op.IsReserved():
 		return h, ws.ErrProtocolOpCodeReserved
 	case h.op.IsControl() && h.size > ws.MaxControlFramePayloadSize:

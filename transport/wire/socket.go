@@ -25,6 +25,7 @@ type Socket struct {
 	conn   net.Conn
 	reader *frameReader
 	mask   bool // client side: RFC 6455 section 5.3
+	agreed agreement
 
 	wmu      sync.Mutex
 	closed   bool // a close frame has been written
@@ -32,8 +33,13 @@ type Socket struct {
 }
 
 // Accept answers a WebSocket handshake. If it fails the request has been answered.
-func Accept(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) (*Socket, error) {
-	conn, rw, _, err := ws.HTTPUpgrader{Timeout: timeout}.Upgrade(r, w)
+func Accept(w http.ResponseWriter, r *http.Request, opts transport.EngineOptions) (*Socket, error) {
+	up := ws.HTTPUpgrader{Timeout: opts.HandshakeTimeout}
+	agreed := acceptOffer(r.Header, opts.Compress)
+	if agreed.on() {
+		up.Header = http.Header{extensionsHeader: {agreed.answer()}}
+	}
+	conn, rw, _, err := up.Upgrade(r, w)
 	if err != nil {
 		return nil, fmt.Errorf("wire: WebSocket handshake: %w", err)
 	}
@@ -46,15 +52,25 @@ func Accept(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Du
 		early, _ = rw.Peek(n)
 		early = bytes.Clone(early) // the buffer behind it goes back to the HTTP server
 	}
-	return newSocket(conn, early, ws.StateServerSide, limit), nil
+	return newSocket(conn, early, ws.StateServerSide, opts.MaxPayload).agree(agreed), nil
 }
 
 // Dial opens a client-side connection. ctx bounds the handshake.
 func Dial(ctx context.Context, url string, header http.Header, limit int64) (*Socket, error) {
-	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}
-	conn, br, _, err := d.Dial(ctx, url)
+	return DialCompress(ctx, url, header, limit, 0)
+}
+
+// DialCompress is Dial with an offer to compress messages of at least compress bytes; 0: none.
+func DialCompress(ctx context.Context, url string, header http.Header, limit int64, compress int) (*Socket, error) {
+	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header), Extensions: offer(compress)}
+	conn, br, hs, err := d.Dial(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("wire: WebSocket dial: %w", err)
+	}
+	agreed, err := checkAnswer(hs.Extensions, compress)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
 	}
 	var early []byte
 	if br != nil {
@@ -65,7 +81,7 @@ func Dial(ctx context.Context, url string, header http.Header, limit int64) (*So
 		ws.PutReader(br)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return newSocket(conn, early, ws.StateClientSide, limit), nil
+	return newSocket(conn, early, ws.StateClientSide, limit).agree(agreed), nil
 }
 
 func newSocket(conn net.Conn, early []byte, state ws.State, limit int64) *Socket {
@@ -92,6 +108,7 @@ func (s *Socket) Read() (binary bool, data []byte, err error) {
 
 func (s *Socket) read() (binary bool, data []byte, err error) {
 	first := ws.OpContinuation // of the fragments in data
+	packed := false            // data is
 	for {
 		h, err := s.reader.next()
 		if err != nil {
@@ -109,14 +126,17 @@ func (s *Socket) read() (binary bool, data []byte, err error) {
 		case h.op != ws.OpContinuation && first != ws.OpContinuation:
 			return false, nil, ws.ErrProtocolContinuationExpected
 		case h.op != ws.OpContinuation:
-			first = h.op
+			first, packed = h.op, h.packed
 			data = []byte{}
 		}
 		if data, err = s.reader.payload(data, h); err != nil {
 			return false, nil, err
 		}
 		if h.fin {
-			return first == ws.OpBinary, data, nil
+			if packed {
+				data, err = s.unpack(data)
+			}
+			return first == ws.OpBinary, data, err
 		}
 	}
 }
@@ -200,7 +220,7 @@ func (s *Socket) WriteMessage(binary bool, parts ...[]byte) error {
 	if binary {
 		op = ws.OpBinary
 	}
-	return s.writeFrame(ws.NewFrame(op, true, data))
+	return s.writeFrame(s.pack(ws.NewFrame(op, true, data)))
 }
 
 // closeFrame writes a close frame, once, without waiting long for a peer that does not read.

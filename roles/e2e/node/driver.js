@@ -28,6 +28,7 @@ function decode(v) {
 
 const opts = { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, timeout: 5000 };
 if (options.transports) opts.transports = options.transports;
+if (options.deflate !== undefined) opts.perMessageDeflate = options.deflate; // by default it is offered
 const namespace = options.namespace === '/' ? '' : options.namespace || '';
 const socket = io(options.url + namespace, opts);
 
@@ -59,7 +60,7 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
       break;
     }
     case 'transport':
-      tell({ on: 'transport', transport: socket.io.engine.transport.name });
+      tell({ on: 'transport', transport: socket.io.engine.transport.name, extensions: (socket.io.engine.transport.ws || {}).extensions });
       break;
     case 'close':
       socket.close();

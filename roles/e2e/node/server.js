@@ -2,10 +2,15 @@
 'use strict';
 const http = require('http').createServer();
 const { Server } = require('socket.io');
-const io = new Server(http, { allowEIO3: true });
+const deflate = process.argv[2] === 'deflate';
+const io = new Server(http, { allowEIO3: true, perMessageDeflate: deflate && { threshold: 256 } });
 const roomOf = (r) => (typeof r === 'string' ? r : r.room);
 
 io.on('connection', (socket) => {
+  if (deflate) {
+    const told = () => console.log('extensions of engine', socket.conn.protocol, (socket.conn.transport.socket || {}).extensions);
+    socket.conn.transport.name === 'websocket' ? told() : socket.conn.once('upgrade', told);
+  }
   socket.on('log_telemetry', (data, ack) => {
     const others = data && data.room ? socket.to(data.room) : socket.broadcast;
     others.emit('log_telemetry', data);
