@@ -63,6 +63,7 @@ type Link struct {
 	mu       sync.Mutex
 	socket   *Socket // nil while polling
 	writing  bool    // a goroutine empties the outbox into socket
+	writer   func()  // write, as a value made once: a go statement with a receiver allocates, for each delivery
 	getting  bool    // a GET waits or is answered
 	posting  bool
 	released chan struct{} // closed: polls are answered at once, an upgrade is under way
@@ -85,6 +86,7 @@ func NewLink(opts LinkOptions) *Link {
 		flushed:  make(chan struct{}),
 		done:     make(chan struct{}),
 	}
+	l.writer = l.write
 	opts.Outbox.Bind(l.wake)
 	return l
 }
@@ -125,7 +127,7 @@ func (l *Link) startWriter() {
 	}
 	l.writing = true
 	l.tasks.Add(1)
-	go l.write()
+	go l.writer()
 }
 
 func (l *Link) write() {
