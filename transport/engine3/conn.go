@@ -52,7 +52,7 @@ type conn struct {
 func newConn(e *Engine, r *http.Request) *conn {
 	return &conn{
 		engine:    e,
-		handshake: &transport.Handshake{Header: r.Header, Query: r.URL.Query(), RemoteAddr: r.RemoteAddr, Time: time.Now()},
+		handshake: transport.NewHandshake(r),
 		ready:     make(chan struct{}),
 		in:        make(chan wire.Packet),
 		handled:   make(chan error),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"time"
 
 	"tbmsock/transport"
 	"tbmsock/transport/wire"
@@ -136,8 +135,4 @@ func (e *Engine) Shutdown(ctx context.Context, reason transport.Reason) error {
 	}
 	<-stopped
 	return context.Cause(ctx)
-}
-
-func newHandshake(r *http.Request) *transport.Handshake {
-	return &transport.Handshake{Header: r.Header, Query: r.URL.Query(), RemoteAddr: r.RemoteAddr, Time: time.Now()}
 }

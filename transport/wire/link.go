@@ -66,33 +66,82 @@ type Link struct {
 	writer   func()  // write, as a value made once: a go statement with a receiver allocates, for each delivery
 	getting  bool    // a GET waits or is answered
 	posting  bool
-	released chan struct{} // closed: polls are answered at once, an upgrade is under way
-	ready    chan struct{} // capacity 1: frames wait for a poll
+	poll     *pollSignals  // nil until a client polls, and when it no longer does
 	closing  bool          // no new requests; the writer goes on until the outbox is empty
 	comeBack bool          // the client of a closing link should connect again
-	flushed  chan struct{} // closed when closing and nothing is left to write
-	done     chan struct{} // closed: everything stops
+	flushed  chan struct{} // made when closing; closed when nothing is left to write
+	done     chan struct{} // made when somebody asks; closed: everything stops
 	isDone   bool
 
 	tasks sync.WaitGroup // reader and writer
 }
 
+// pollSignals are for a poll that waits. Most clients never poll, so that they cost nothing there.
+type pollSignals struct {
+	released chan struct{} // closed: polls are answered at once, an upgrade is under way
+	ready    chan struct{} // capacity 1: frames wait for a poll
+}
+
+// signals returns l.poll, made if need be. l.mu is held.
+func (l *Link) signals() *pollSignals {
+	if l.poll == nil {
+		l.poll = &pollSignals{released: make(chan struct{}), ready: make(chan struct{}, 1)}
+	}
+	return l.poll
+}
+
+// wake lets a poll look for frames.
+func (p *pollSignals) wake() {
+	if p == nil {
+		return // a poll looks for frames before it waits
+	}
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// release lets polls go.
+func (p *pollSignals) release() {
+	if !p.isReleased() {
+		close(p.released)
+	}
+}
+
+func (p *pollSignals) isReleased() bool {
+	select {
+	case <-p.released:
+		return true
+	default:
+		return false
+	}
+}
+
 // NewLink makes a link that polls. Bind the outbox through it: nobody else may.
 func NewLink(opts LinkOptions) *Link {
-	l := &Link{
-		opts:     opts,
-		released: make(chan struct{}),
-		ready:    make(chan struct{}, 1),
-		flushed:  make(chan struct{}),
-		done:     make(chan struct{}),
-	}
+	l := &Link{opts: opts}
 	l.writer = l.write
 	opts.Outbox.Bind(l.wake)
 	return l
 }
 
 // Done is closed when the link has been cut.
-func (l *Link) Done() <-chan struct{} { return l.done }
+func (l *Link) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.doneSignal()
+}
+
+// doneSignal is l.done, made if need be. l.mu is held.
+func (l *Link) doneSignal() chan struct{} {
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.isDone {
+			close(l.done)
+		}
+	}
+	return l.done
+}
 
 // Transport is "websocket" or "polling".
 func (l *Link) Transport() string {
@@ -112,10 +161,7 @@ func (l *Link) wake() {
 		l.startWriter()
 		return
 	}
-	select {
-	case l.ready <- struct{}{}:
-	default:
-	}
+	l.poll.wake()
 }
 
 // startWriter makes sure that the outbox is being emptied into the socket. l.mu is held.
@@ -197,10 +243,11 @@ func (b *batch) release() {
 func (l *Link) receive(p Packet) error {
 	l.receiving.Lock()
 	defer l.receiving.Unlock()
-	select {
-	case <-l.done:
+	l.mu.Lock()
+	over := l.isDone
+	l.mu.Unlock()
+	if over {
 		return transport.ErrClosed
-	default:
 	}
 	return l.opts.Receive(p)
 }
@@ -210,15 +257,11 @@ func (l *Link) receive(p Packet) error {
 func (l *Link) Upgrading(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.released:
-		if !on && !l.isDone {
-			l.released = make(chan struct{})
-		}
-	default:
-		if on {
-			close(l.released)
-		}
+	switch {
+	case on:
+		l.signals().release()
+	case l.poll != nil && l.poll.isReleased():
+		l.poll = nil // polls that come wait again, on new ones
 	}
 }
 
@@ -234,10 +277,9 @@ func (l *Link) Attach(s *Socket) bool {
 		return false
 	}
 	l.socket = s
-	select {
-	case <-l.released:
-	default:
-		close(l.released) // a poll that still waits has nothing to wait for
+	if l.poll != nil {
+		l.poll.release() // a poll that still waits has nothing to wait for
+		l.poll = nil
 	}
 	l.startWriter()
 	l.tasks.Add(1)
@@ -300,15 +342,14 @@ func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan stru
 		return
 	}
 	l.closing, l.comeBack = true, reason.Reconnect()
+	l.flushed = make(chan struct{})
+	done, flushed := l.doneSignal(), l.flushed
 	if l.socket != nil {
 		if !l.writing {
 			l.noteFlushed()
 		}
 	} else {
-		select {
-		case l.ready <- struct{}{}:
-		default:
-		}
+		l.poll.wake()
 		if l.opts.Outbox.Waiting() == 0 {
 			d = min(d, byeWait)
 		}
@@ -317,8 +358,8 @@ func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan stru
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-l.flushed:
-	case <-l.done:
+	case <-flushed:
+	case <-done:
 	case <-abort:
 	case <-t.C:
 	}
@@ -329,7 +370,9 @@ func (l *Link) Cut(reason transport.Reason) {
 	l.mu.Lock()
 	if !l.isDone {
 		l.isDone = true
-		close(l.done)
+		if l.done != nil {
+			close(l.done)
+		}
 	}
 	s := l.socket
 	l.mu.Unlock()
