@@ -74,6 +74,9 @@ type Link struct {
 	isDone   bool
 
 	tasks sync.WaitGroup // reader and writer
+
+	rests  int8  // only for the reader: how often it went on as a new goroutine, in the beginning
+	rested int64 // and when it did last, in nanoseconds
 }
 
 // pollSignals are for a poll that waits. Most clients never poll, so that they cost nothing there.
@@ -284,32 +287,79 @@ func (l *Link) Attach(s *Socket) bool {
 	l.startWriter()
 	l.tasks.Add(1)
 	l.mu.Unlock()
-	go func() {
-		defer l.tasks.Done()
-		err := readPackets(s, l.opts.Codec, l.receive)
+	go l.read(s)
+	return true
+}
+
+// A goroutine that has handed up a packet has a stack of 8 KB, of which the collector takes at best a half away; one
+// that has only waited has 2 KB. So the reader of a socket on which little comes goes on as a new goroutine, which
+// costs less than a microsecond, up to so often in the beginning (the handshakes), then once in a restEvery.
+const (
+	restEarly = 4
+	restEvery = time.Second
+)
+
+// read hands up what comes over the socket, or begins a goroutine that does.
+func (l *Link) read(s *Socket) {
+	if err := l.readOn(s); err != nil {
 		l.opts.Down(transport.ReasonOf(err, transport.ReasonTransportClose), err)
-	}()
+		l.tasks.Done()
+	}
+}
+
+// readOn is without an error when another goroutine goes on. Little may stand on the stack while it waits.
+func (l *Link) readOn(s *Socket) error {
+	for {
+		if err := readPacket(s, l.opts.Codec, l.receive); err != nil {
+			return err
+		}
+		if l.mayRest() && s.reader.rest() {
+			go l.read(s)
+			return nil
+		}
+	}
+}
+
+// mayRest tells whether the reader may go on as a new goroutine. Only the reader calls it.
+func (l *Link) mayRest() bool {
+	if l.rests < restEarly {
+		l.rests++
+		return true
+	}
+	now := time.Now().UnixNano()
+	if now-l.rested < int64(restEvery) {
+		return false
+	}
+	l.rested = now
 	return true
 }
 
 // readPackets hands up what comes over the socket until it ends; the error says why.
 func readPackets(s *Socket, codec Codec, receive func(Packet) error) error {
 	for {
-		binary, data, err := s.Read()
-		if errors.Is(err, io.EOF) {
-			return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
-		}
-		if err != nil {
+		if err := readPacket(s, codec, receive); err != nil {
 			return err
-		}
-		p, err := codec.ParseMessage(binary, data)
-		if err != nil {
-			return err
-		}
-		if err := receive(p); err != nil {
-			return asParseError(err)
 		}
 	}
+}
+
+// readPacket hands up the next packet.
+func readPacket(s *Socket, codec Codec, receive func(Packet) error) error {
+	binary, data, err := s.Read()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = &transport.DisconnectError{Reason: transport.ReasonTransportClose}
+		}
+		return err
+	}
+	p, err := codec.ParseMessage(binary, data)
+	if err != nil {
+		return err
+	}
+	if err := receive(p); err != nil {
+		return asParseError(err)
+	}
+	return nil
 }
 
 // asParseError gives an error without a reason that of a broken protocol.
