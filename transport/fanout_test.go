@@ -18,10 +18,50 @@ import (
 	"tbmsock/transport/engine4"
 )
 
-// The relay's whole way in memory: everything is real but the kernel's sockets. What a publisher's socket would
-// give is put into a memConn; what subscribers' sockets would take is counted by theirs.
+// The relay's whole way, in memory: everything is real but the kernel's sockets. What a publisher's socket would
+// give is put into a memConn; what subscribers' sockets would take is counted by theirs. Or over TCP, with real ones.
 
-// memConn is the server's end of a connection.
+// clientEnd is a client's end of a connection.
+type clientEnd interface {
+	feed([]byte) // sends to the server
+	await(what string)
+	goLive() // from now on what comes is counted
+}
+
+// tcpEnd is a client's end of a real connection.
+type tcpEnd struct {
+	net.Conn
+	taken *tally
+}
+
+func (c tcpEnd) feed(p []byte) { _, _ = c.Write(p) } // an error shows in what does not come
+
+func (c tcpEnd) await(what string) {
+	var got []byte
+	buf := make([]byte, 512)
+	for !bytes.Contains(got, []byte(what)) {
+		n, err := c.Read(buf)
+		if err != nil {
+			panic(err)
+		}
+		got = append(got, buf[:n]...)
+	}
+}
+
+func (c tcpEnd) goLive() {
+	go func() { // until the test closes the connection
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			c.taken.add(n)
+		}
+	}()
+}
+
+// memConn is the server's end of a connection, and the client's.
 type memConn struct {
 	taken *tally
 
@@ -83,6 +123,12 @@ func (c *memConn) await(what string) {
 	}
 }
 
+func (c *memConn) goLive() {
+	c.mu.Lock()
+	c.live, c.out = true, nil
+	c.mu.Unlock()
+}
+
 func (c *memConn) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -112,7 +158,7 @@ func (t *tally) add(n int) {
 // hijacked is the ResponseWriter of a WebSocket handshake over a memConn.
 type hijacked struct {
 	*httptest.ResponseRecorder
-	conn *memConn
+	conn net.Conn
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -121,14 +167,14 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // fanOut is a relay with one publisher and subscribers in the room "ops".
 type fanOut struct {
-	publisher *memConn
+	publisher clientEnd
 	taken     tally
 	frame     []byte // a publisher's
 	size      int64  // of what each subscriber is sent for it
 	n         int
 }
 
-func startFanOut(tb testing.TB, subscribers int, engine string) *fanOut {
+func startFanOut(tb testing.TB, subscribers int, engine string, tcp bool) *fanOut {
 	tb.Helper()
 	srv, err := transport.NewServer(transport.ServerOptions{Engines: []transport.NewEngine{engine4.New, engine3.New}})
 	if err != nil {
@@ -143,12 +189,19 @@ func startFanOut(tb testing.TB, subscribers int, engine string) *fanOut {
 		tb.Fatal(err)
 	}
 	f := &fanOut{n: subscribers, taken: tally{reached: make(chan struct{}, 1)}}
-	open := func() *memConn {
+	ends := func() (net.Conn, clientEnd) {
 		c := newMemConn(&f.taken)
+		return c, c
+	}
+	if tcp {
+		ends = tcpEnds(tb, &f.taken)
+	}
+	open := func() clientEnd {
+		server, c := ends()
 		r := httptest.NewRequest(http.MethodGet, "/socket.io/?transport=websocket&EIO="+engine, nil)
 		r.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"},
 			"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
-		srv.ServeHTTP(hijacked{httptest.NewRecorder(), c}, r)
+		srv.ServeHTTP(hijacked{httptest.NewRecorder(), server}, r)
 		if engine == "4" {
 			c.feed(clientFrame("40"))
 		}
@@ -159,9 +212,7 @@ func startFanOut(tb testing.TB, subscribers int, engine string) *fanOut {
 		c := open()
 		c.feed(clientFrame(`420["join","ops"]`))
 		c.await("430")
-		c.mu.Lock()
-		c.live, c.out = true, nil
-		c.mu.Unlock()
+		c.goLive()
 	}
 	f.publisher = open()
 	argument := fmt.Sprintf(`{"source":"tbm-1","boot":"b","seq":1,"time":"2026-01-05T07:00:00Z","room":"ops","packet":{"pad":"%s"}}`, bytes.Repeat([]byte("x"), 200))
@@ -169,6 +220,27 @@ func startFanOut(tb testing.TB, subscribers int, engine string) *fanOut {
 	f.frame = clientFrame(text)
 	f.size = int64(len(text) + 4)
 	return f
+}
+
+// tcpEnds makes connections over loopback.
+func tcpEnds(tb testing.TB, taken *tally) func() (net.Conn, clientEnd) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = ln.Close() })
+	return func() (net.Conn, clientEnd) {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = c.Close() })
+		server, err := ln.Accept()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return server, tcpEnd{c, taken}
+	}
 }
 
 // send publishes n messages at once, and returns when every subscriber's connection has taken them.
@@ -197,10 +269,13 @@ func clientFrame(text string) []byte {
 // allocates is the same for one subscriber and for a thousand.
 func TestDeliveryAllocatesNothing(t *testing.T) {
 	const many = 1000
-	for _, engine := range []string{"4", "3"} {
-		t.Run("engine "+engine, func(t *testing.T) {
+	for _, tc := range []struct {
+		engine string
+		tcp    bool
+	}{{"4", false}, {"3", false}, {"4", true}, {"3", true}} {
+		t.Run(fmt.Sprintf("engine %s, tcp %v", tc.engine, tc.tcp), func(t *testing.T) {
 			allocs := func(subscribers int) float64 {
-				f := startFanOut(t, subscribers, engine)
+				f := startFanOut(t, subscribers, tc.engine, tc.tcp)
 				for range 10 {
 					f.send(1) // pools and queues come to their size
 				}
@@ -219,7 +294,7 @@ func BenchmarkRelay(b *testing.B) {
 	for _, waiting := range []int{1, 64} {
 		for _, n := range []int{1, 100, 10_000} {
 			b.Run(fmt.Sprintf("waiting=%d/subscribers=%d", waiting, n), func(b *testing.B) {
-				f := startFanOut(b, n, "4")
+				f := startFanOut(b, n, "4", false)
 				f.send(waiting)
 				b.ReportAllocs()
 				for b.Loop() {

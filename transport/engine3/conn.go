@@ -67,6 +67,7 @@ func (c *conn) start(peer transport.Peer) {
 		Codec:   codec{},
 		Engine:  c.engine.opts,
 		Outbox:  peer.Outbox(),
+		Writers: c.engine.writers,
 		Receive: c.receive,
 		Down:    c.Close,
 	})

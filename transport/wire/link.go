@@ -3,17 +3,12 @@ package wire
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"tbmsock/transport"
 )
-
-// writeBatch is about how many bytes one system call is given. What a stalled connection holds
-// is this and its outbox.
-const writeBatch = 64 << 10
 
 // byeWait is how long a client that polls, and for which nothing waits, has to come and be told
 // that the session is closed. A live one comes at once.
@@ -47,6 +42,7 @@ type LinkOptions struct {
 	Codec   Codec
 	Engine  transport.EngineOptions
 	Outbox  *transport.Outbox
+	Writers *Writers           // the engine's
 	Receive func(Packet) error // one call at a time; an error is passed to Down
 	// Down is told, once or more, that the connection can carry nothing more: the peer went,
 	// broke the rules, or Receive returned an error.
@@ -62,7 +58,7 @@ type Link struct {
 
 	mu       sync.Mutex
 	socket   *Socket // nil while polling
-	writing  bool    // a goroutine empties the outbox into socket
+	writing  bool    // somebody empties the outbox into socket
 	writer   func()  // write, as a value made once: a go statement with a receiver allocates, for each delivery
 	getting  bool    // a GET waits or is answered
 	posting  bool
@@ -167,52 +163,6 @@ func (l *Link) wake() {
 	l.poll.wake()
 }
 
-// startWriter makes sure that the outbox is being emptied into the socket. l.mu is held.
-//
-// The writer lives only while something waits: an idle connection costs no second goroutine.
-func (l *Link) startWriter() {
-	if l.writing || l.isDone {
-		return
-	}
-	l.writing = true
-	l.tasks.Add(1)
-	go l.writer()
-}
-
-func (l *Link) write() {
-	defer l.tasks.Done()
-	batch := batches.Get().(*batch)
-	defer batch.release()
-	for {
-		l.mu.Lock()
-		// Under the lock, so that a wake-up comes either before, and its frames are seen
-		// here, or after, and it finds nobody writing.
-		batch.frames = l.opts.Outbox.Take(writeBatch, batch.frames[:0])
-		batch.used = max(batch.used, len(batch.frames))
-		if len(batch.frames) == 0 || l.isDone {
-			l.writing = false
-			l.noteFlushed()
-			l.mu.Unlock()
-			return
-		}
-		socket := l.socket
-		l.mu.Unlock()
-		batch.bufs = batch.space[:0]
-		for _, f := range batch.frames {
-			batch.bufs = append(batch.bufs, l.opts.Codec.SocketFrame(f))
-		}
-		batch.space = batch.bufs
-		if err := socket.Write(&batch.bufs); err != nil {
-			l.mu.Lock()
-			l.writing = false
-			l.noteFlushed() // nothing more will be
-			l.mu.Unlock()
-			l.opts.Down(transport.ReasonTransportError, err)
-			return
-		}
-	}
-}
-
 // noteFlushed tells flush that the writer is through. l.mu is held.
 func (l *Link) noteFlushed() {
 	if !l.closing {
@@ -223,23 +173,6 @@ func (l *Link) noteFlushed() {
 	default:
 		close(l.flushed)
 	}
-}
-
-// batch is a writer's working space, kept between writers.
-type batch struct {
-	frames []*transport.Frame
-	bufs   net.Buffers
-	space  net.Buffers
-	used   int // of frames and space, at most
-}
-
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
-func (b *batch) release() {
-	clear(b.frames[:b.used])
-	clear(b.space[:min(b.used, cap(b.space))])
-	b.bufs, b.used = nil, 0
-	batches.Put(b)
 }
 
 // Receive hands a packet up, one at a time.
