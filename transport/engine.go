@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,12 +16,33 @@ type Message struct {
 }
 
 // Handshake is what is known of a client from the HTTP request that opened its connection.
-// It is read-only once made.
+// It is read-only once made, and stays for as long as the connection.
 type Handshake struct {
-	Header     http.Header
-	Query      url.Values
+	Header     http.Header // without the fields that ask for a WebSocket; nil if there are no others
+	RawQuery   string
 	RemoteAddr string
 	Time       time.Time // when the request arrived
+}
+
+// Query is the request's query, read anew at each call: kept, it would cost every connection more than its URL.
+func (h *Handshake) Query() url.Values {
+	q, _ := url.ParseQuery(h.RawQuery) // what cannot be read is left out, as net/url has it
+	return q
+}
+
+// NewHandshake takes from a request what a [Handshake] keeps.
+func NewHandshake(r *http.Request) *Handshake {
+	h := &Handshake{RawQuery: strings.Clone(r.URL.RawQuery), RemoteAddr: r.RemoteAddr, Time: time.Now()}
+	for name, values := range r.Header {
+		if name == "Upgrade" || name == "Connection" || strings.HasPrefix(name, "Sec-Websocket-") {
+			continue // RFC 6455 section 4.1: of the transport, not of the client
+		}
+		if h.Header == nil {
+			h.Header = http.Header{}
+		}
+		h.Header[name] = slices.Clone(values) // the slices of a request share one array
+	}
+	return h
 }
 
 // Conn is one Engine.IO connection as the Socket.IO layer sees it, server or client side.

@@ -11,59 +11,23 @@ import (
 )
 
 // writePage writes the results down. Every figure of it is from the run, or is left out.
-func writePage(path string, r *runner, rounds int) error {
+func (r *runner) writePage(path string, rounds int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Benchmarks
 
-Written by `+"`make bench`"+` on %s; do not edit.
+Written by `+"`make bench`"+` on %s; do not edit. [FANOUT.md](FANOUT.md) tells what the figures are made of.
 
-%s. Server on core %s, load (`+"`tbmsock bench`"+`) on core %s, over loopback. Each figure is the median of %s; servers
-took turns within each round. A ratio is taken within a round, and is the median of those. The machine is
-not alone: trust the ratios.
+%s. Server on core %s, load (`+"`tbmsock bench`"+`) on core %s, over loopback; the journal is off where nothing else
+is said. The bare loop is a WebSocket server without any protocol, which encodes a message once, has a queue for each client,
+and gives all that waits to one system call: the mark. Each figure is the median of %s unless said; servers took turns within each
+round. A ratio is taken within a round, and is the median of those: if the machine is not alone, trust the ratios.
 
 `, time.Now().UTC().Format("2006-01-02 15:04 MST"), machine(), r.serverCPU, r.loadCPU, count(rounds, "round"))
-	for _, title := range []struct{ name, text string }{
-		{"saturated-100", "Saturated, 100 clients: 64 messages in flight, 300 bytes of JSON"},
-		{"saturated-1000", "Saturated, 1,000 clients: 64 messages in flight, 300 bytes of JSON"},
-	} {
-		r.table(&b, title.name, title.text, []column{
-			{"deliveries/s", func(x result) float64 { return x.PerSecond }, "%.0f"},
-			{"of the bare loop", ratio(bare, func(x result) float64 { return x.PerSecond }), "%.2f"},
-			{"of Node", ratio(node, func(x result) float64 { return x.PerSecond }), "%.1f"},
-			{"of Python", ratio(python, func(x result) float64 { return x.PerSecond }), "%.0f"},
-			{"CPU s a million", func(x result) float64 { return x.Server.CPUPerMillion }, "%.2f"},
-			{"lost", func(x result) float64 { return float64(x.Lost) }, "%.0f"},
-			{"load, % of a core", func(x result) float64 { return 100 * x.LoadCPU }, "%.0f"},
-		})
+	if r.quick {
+		b.WriteString("**These runs were short and small (--quick): they try the command, and say nothing of the servers.**\n\n")
 	}
-	r.table(&b, "paced", "Paced: 100 messages a second to 100 clients, 300 bytes of JSON", []column{
-		{"CPU s a million", func(x result) float64 { return x.Server.CPUPerMillion }, "%.2f"},
-		{"of the bare loop", ratio(bare, func(x result) float64 { return x.Server.CPUPerMillion }), "%.2f"},
-		{"of Node", ratio(node, func(x result) float64 { return x.Server.CPUPerMillion }), "%.2f"},
-		{"p50, us", func(x result) float64 { return x.Latency.P50 }, "%.0f"},
-		{"p99, us", func(x result) float64 { return x.Latency.P99 }, "%.0f"},
-		{"p99, of the bare loop", ratio(bare, func(x result) float64 { return x.Latency.P99 }), "%.2f"},
-		{"lost", func(x result) float64 { return float64(x.Lost) }, "%.0f"},
-	})
-	if clients := r.clients("idle"); clients > 0 {
-		r.table(&b, "idle", fmt.Sprintf("Idle: %d WebSocket clients in a room", clients), []column{
-			{"KB a client", func(x result) float64 { return x.Server.PerClient / 1e3 }, "%.1f"},
-			{"of Node", ratio(node, func(x result) float64 { return x.Server.PerClient }), "%.2f"},
-			{"server without clients, MB", func(x result) float64 { return x.Server.Before / 1e6 }, "%.1f"},
-		})
-	}
-	delivery := []column{
-		{"lost", func(x result) float64 { return float64(x.Lost) }, "%.0f"},
-		{"ended by the server", func(x result) float64 { return float64(x.Ended) }, "%.0f"},
-		{"p50, us", func(x result) float64 { return x.Latency.P50 }, "%.0f"},
-		{"p99, us", func(x result) float64 { return x.Latency.P99 }, "%.0f"},
-		{"max, us", func(x result) float64 { return x.Latency.Max }, "%.0f"},
-		{"server at most, MB", func(x result) float64 { return x.Server.Max / 1e6 }, "%.1f"},
-	}
-	r.table(&b, "all-read", "100 clients, 100 messages of 16 KiB a second, all of them read", delivery)
-	r.table(&b, "one-stalled", "The same, and one of the 100 stops reading: of the other 99", delivery)
-	if clients := r.clients("held"); clients > 0 {
-		r.table(&b, "held", fmt.Sprintf("%d clients held for a minute at 1 message a second (one run)", clients), delivery)
+	for _, s := range r.scenarios {
+		r.table(&b, s, rounds)
 	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
@@ -75,87 +39,53 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// column is one figure of a run. Those made by ratio need the run of another server in the same round.
-type column struct {
-	title  string
-	figure any // func(result) float64, or relative
-	format string
-}
-
-type relative struct {
-	to     peer
-	figure func(result) float64
-}
-
-func ratio(to peer, figure func(result) float64) relative { return relative{to, figure} }
-
-func (r *runner) table(b *strings.Builder, scenario, title string, columns []column) {
-	var names []string
-	for _, p := range []peer{tbmsock, tbm3, bare, node, python} {
-		if len(r.results[key{scenario, p.name}]) > 0 {
-			names = append(names, p.name)
+// table writes a scenario's results, and what there is none of.
+func (r *runner) table(b *strings.Builder, s scenario, rounds int) {
+	fmt.Fprintf(b, "## %s\n\n%s", s.title, s.text)
+	if s.once && rounds > 1 {
+		b.WriteString(" One run.")
+	}
+	b.WriteString("\n\n")
+	limited := map[string]bool{}
+	begun := false
+	for _, row := range s.rows {
+		mine := r.results[key{s.name, row.name}]
+		if !slices.ContainsFunc(mine, func(x *result) bool { return x != nil }) {
+			continue
 		}
-	}
-	if len(names) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "## %s\n\n| |", title)
-	for _, c := range columns {
-		fmt.Fprintf(b, " %s |", c.title)
-	}
-	b.WriteString("\n|---|" + strings.Repeat("---:|", len(columns)) + "\n")
-	limited := false
-	for _, name := range names {
-		fmt.Fprintf(b, "| %s |", name)
-		for _, c := range columns {
-			b.WriteString(" " + r.cell(scenario, name, c) + " |")
+		if !begun {
+			begun = true
+			b.WriteString("| |")
+			for _, c := range s.columns {
+				fmt.Fprintf(b, " %s |", c.title)
+			}
+			b.WriteString("\n|---|" + strings.Repeat("---:|", len(s.columns)) + "\n")
+		}
+		fmt.Fprintf(b, "| %s |", row.name)
+		for _, c := range s.columns {
+			b.WriteString(" " + r.results.cell(s.name, row.name, c) + " |")
 		}
 		b.WriteString("\n")
-		for _, x := range r.results[key{scenario, name}] {
-			limited = limited || x.Limited
-		}
-	}
-	if limited {
-		b.WriteString("\nIn one run at least the load took more than 0.9 of its core: the fastest servers can do more than this.\n")
-	}
-	b.WriteString("\n")
-}
-
-func (r *runner) cell(scenario, name string, c column) string {
-	var values []float64
-	mine := r.results[key{scenario, name}]
-	switch f := c.figure.(type) {
-	case func(result) float64:
 		for _, x := range mine {
-			values = append(values, f(x))
-		}
-	case relative:
-		theirs := r.results[key{scenario, f.to.name}]
-		for i := range min(len(mine), len(theirs)) {
-			if v := f.figure(theirs[i]); v != 0 {
-				values = append(values, f.figure(mine[i])/v)
+			if x != nil && x.Limited {
+				limited[row.name] = true
 			}
 		}
 	}
-	if len(values) == 0 {
-		return ""
+	if begun {
+		b.WriteString("\n")
 	}
-	return fmt.Sprintf(c.format, median(values))
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
+	for _, row := range s.rows {
+		if limited[row.name] {
+			fmt.Fprintf(b, "- %s: the load was the bottleneck in a run; the server can do more.\n", row.name)
+		}
 	}
-	return v[len(v)/2]
-}
-
-func (r *runner) clients(scenario string) int {
-	if of := r.results[key{scenario, tbmsock.name}]; len(of) > 0 {
-		return of[0].Clients
+	for _, n := range r.notes[s.name] {
+		fmt.Fprintf(b, "- Failed: %s\n", strings.Join(strings.Fields(n), " "))
 	}
-	return 0
+	if len(limited)+len(r.notes[s.name]) > 0 {
+		b.WriteString("\n")
+	}
 }
 
 // machine says what it was measured on and with.
@@ -169,7 +99,7 @@ func machine() string {
 			}
 		}
 	}
-	parts := []string{fmt.Sprintf("%d cores of an %s", runtime.NumCPU(), model), runtime.Version()}
+	parts := []string{fmt.Sprintf("%s, %d cores", model, runtime.NumCPU()), runtime.Version()}
 	for _, c := range [][]string{{"uname", "-sr"}, {"node", "--version"}, {"/usr/bin/python3", "--version"}} {
 		if out, err := exec.Command(c[0], c[1:]...).Output(); err == nil {
 			v := strings.TrimSpace(string(out))

@@ -10,10 +10,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestHistogram(t *testing.T) {
@@ -204,7 +207,34 @@ func faultyServer(t *testing.T, f func(n int, frame []byte, send func([]byte))) 
 	return "http://" + ln.Addr().String()
 }
 
+// Many clients connect from several addresses: one has ports for so many only.
+func TestSources(t *testing.T) {
+	local, err := url.Parse(faultyServer(t, func(_ int, frame []byte, send func([]byte)) { send(frame) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dialer{opts: Options{Revision: Bare}, url: local}
+	for i, want := range map[int]string{0: "127.0.0.1", fromOne - 1: "127.0.0.1", fromOne: "127.1.0.1", 2*fromOne + 5: "127.1.0.2"} {
+		o, err := d.open(t.Context(), i, false)
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+		if got := o.net.LocalAddr().(*net.TCPAddr).IP.String(); got != want {
+			t.Errorf("client %d comes from %s, want %s", i, got, want)
+		}
+		_ = o.net.Close()
+	}
+	d.url = &url.URL{Host: "192.0.2.1:80"}
+	if a := d.source(fromOne); a != nil {
+		t.Errorf("a client of another machine's server comes from %v", a)
+	}
+}
+
 func TestErrors(t *testing.T) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
 	ok := Options{URL: "http://127.0.0.1:1", Event: "e", Revision: Engine4, Clients: 2, Window: 1, Size: 300, Duration: time.Second}
 	for _, tc := range []struct {
 		want string
@@ -215,6 +245,7 @@ func TestErrors(t *testing.T) {
 		{"to stall", func(o *Options) { o.Stall = 2 }},
 		{"at least 200 bytes", func(o *Options) { o.Size = 199 }},
 		{"in flight", func(o *Options) { o.Window = 0 }},
+		{"open files", func(o *Options) { o.Clients = int(min(files.Cur, 1<<40)) }},
 		{"server process", func(o *Options) { o.ServerPID = 1 << 30 }},
 		{"client 1 of 2: dial", func(*Options) {}},
 	} {

@@ -6,15 +6,16 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +25,6 @@ const (
 	dialers     = 16 // handshakes under way at once
 	dialTimeout = 30 * time.Second
 	ackPatience = 2 * time.Second // for the answer to a join, which not every server gives
-)
-
-// WebSocket opcodes (RFC 6455 section 5.2).
-const (
-	opText  = 1
-	opClose = 8
-	opPing  = 9
-	opPong  = 10
 )
 
 // opened is a connection whose handshakes are done, before it is put into the poller.
@@ -47,23 +40,28 @@ type dialer struct {
 	url  *url.URL
 	room string
 
+	told func(n int) // called about once a second while connections are opened; may be nil
+
 	mu    sync.Mutex
 	noAck bool // the server does not answer a join
+	done  int  // connections
+	last  time.Time
 }
 
-// all opens n connections, a few at a time. The first goes alone: whether the server answers a join is
-// learned from it.
-func (d *dialer) all(ctx context.Context, n int, join bool, each func(i int)) ([]*opened, error) {
+// all opens n connections that join the room, a few at a time. The first goes alone: whether the server answers
+// a join is learned from it.
+func (d *dialer) all(ctx context.Context, n int) ([]*opened, error) {
 	conns := make([]*opened, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	d.last = time.Now()
 	one := func(i int) {
 		var err error
-		if conns[i], err = d.open(ctx, join); err != nil {
+		if conns[i], err = d.open(ctx, i, true); err != nil {
 			cancel(fmt.Errorf("client %d of %d: %w", i+1, n, err))
 			return
 		}
-		each(i)
+		d.tell()
 	}
 	one(0)
 	work := make(chan int)
@@ -93,8 +91,49 @@ func (d *dialer) all(ctx context.Context, n int, join bool, each func(i int)) ([
 	return conns, nil
 }
 
-func (d *dialer) open(ctx context.Context, join bool) (*opened, error) {
-	nd := net.Dialer{Timeout: dialTimeout}
+func (d *dialer) tell() {
+	if d.told == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done++
+	if time.Since(d.last) >= time.Second {
+		d.last = time.Now()
+		d.told(d.done)
+	}
+}
+
+// fromOne is how many clients connect from one address: fewer than an address has ports to connect from (28,232
+// by Linux' default).
+const fromOne = 20_000
+
+// source is the address from which the i-th client connects; nil: the system chooses. All of 127.0.0.0/8 is this
+// machine's own.
+func (d *dialer) source(i int) net.Addr {
+	ip, err := netip.ParseAddr(d.url.Hostname())
+	if i < fromOne || err != nil || !ip.Is4() || !ip.IsLoopback() {
+		return nil
+	}
+	i /= fromOne
+	return &net.TCPAddr{IP: net.IPv4(127, 1+byte(i>>16), byte(i>>8), byte(i))}
+}
+
+// freePort lets the system choose the port when it knows where to: one in use for another server will do then.
+func freePort(_, _ string, raw syscall.RawConn) error {
+	var set error
+	err := raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	})
+	return errors.Join(err, set)
+}
+
+// open opens the i-th connection.
+func (d *dialer) open(ctx context.Context, i int, join bool) (*opened, error) {
+	nd := net.Dialer{Timeout: dialTimeout, LocalAddr: d.source(i)}
+	if nd.LocalAddr != nil {
+		nd.Control = freePort
+	}
 	nc, err := nd.DialContext(ctx, "tcp", d.url.Host)
 	if err != nil {
 		return nil, err
@@ -213,64 +252,6 @@ func (o *opened) until(prefix string) ([]byte, error) {
 			}
 		}
 	}
-}
-
-func readFrame(r *bufio.Reader) (op byte, data []byte, err error) {
-	head, err := r.Peek(2)
-	if err != nil {
-		return 0, nil, err
-	}
-	size := headerSize(head[1])
-	if head, err = r.Peek(size); err != nil {
-		return 0, nil, err
-	}
-	op, n := head[0]&0xf, payloadSize(head)
-	if n > 1<<20 {
-		return 0, nil, fmt.Errorf("frame of %d bytes in a handshake", n)
-	}
-	_, _ = r.Discard(size)
-	data = make([]byte, n)
-	_, err = io.ReadFull(r, data)
-	return op, data, err
-}
-
-// headerSize is the size of a server's frame header, by its second byte; it is not masked.
-func headerSize(second byte) int {
-	switch second & 0x7f {
-	case 126:
-		return 4
-	case 127:
-		return 10
-	}
-	return 2
-}
-
-// payloadSize reads a complete header.
-func payloadSize(head []byte) int {
-	switch n := head[1] & 0x7f; n {
-	case 126:
-		return int(binary.BigEndian.Uint16(head[2:]))
-	case 127:
-		return int(binary.BigEndian.Uint64(head[2:]) & (1<<62 - 1))
-	default:
-		return int(n)
-	}
-}
-
-// appendFrame appends a client's frame. Its mask is all zeroes, which spares the masking and nothing
-// of the server's work.
-func appendFrame(dst []byte, op byte, data []byte) []byte {
-	dst = append(dst, 0x80|op)
-	switch n := len(data); {
-	case n < 126:
-		dst = append(dst, 0x80|byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, 0x80|126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 0x80|127), uint64(n))
-	}
-	dst = append(dst, 0, 0, 0, 0)
-	return append(dst, data...)
 }
 
 // detach takes the file descriptor out of the runtime's hands, with what has been read beyond the

@@ -61,3 +61,19 @@ func ownCPU() time.Duration {
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
+
+// ownFiles is how many files the load has open beside its connections, and more.
+const ownFiles = 100
+
+// checkFiles tells whether this process may open a connection for each client. The runtime has raised the soft
+// limit to the hard one already.
+func checkFiles(clients int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	if need := uint64(clients) + ownFiles; limit.Cur < need {
+		return fmt.Errorf("%d clients need %d open files, %d are allowed: raise the limit (ulimit -n), the server's too", clients, need, limit.Cur)
+	}
+	return nil
+}

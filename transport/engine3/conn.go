@@ -52,7 +52,7 @@ type conn struct {
 func newConn(e *Engine, r *http.Request) *conn {
 	return &conn{
 		engine:    e,
-		handshake: &transport.Handshake{Header: r.Header, Query: r.URL.Query(), RemoteAddr: r.RemoteAddr, Time: time.Now()},
+		handshake: transport.NewHandshake(r),
 		ready:     make(chan struct{}),
 		in:        make(chan wire.Packet),
 		handled:   make(chan error),
@@ -67,6 +67,7 @@ func (c *conn) start(peer transport.Peer) {
 		Codec:   codec{},
 		Engine:  c.engine.opts,
 		Outbox:  peer.Outbox(),
+		Writers: c.engine.writers,
 		Receive: c.receive,
 		Down:    c.Close,
 	})

@@ -14,9 +14,10 @@ import (
 
 // Engine is the server side of Engine.IO 3. Make it with [New].
 type Engine struct {
-	opts   transport.EngineOptions
-	accept transport.Acceptor
-	gg     *engineio.Server
+	opts    transport.EngineOptions
+	accept  transport.Acceptor
+	writers *wire.Writers
+	gg      *engineio.Server
 
 	mu         sync.Mutex
 	conns      map[string]*conn // by Engine.IO session id
@@ -28,7 +29,7 @@ type Engine struct {
 
 // New makes an engine; it is a [transport.NewEngine].
 func New(opts transport.EngineOptions, accept transport.Acceptor) transport.Engine {
-	e := &Engine{opts: opts.WithDefaults(), accept: accept, conns: map[string]*conn{}}
+	e := &Engine{opts: opts.WithDefaults(), accept: accept, writers: wire.NewWriters(), conns: map[string]*conn{}}
 	e.gg = engineio.NewServer(&engineio.Options{
 		PingInterval:       e.opts.PingInterval,
 		PingTimeout:        e.opts.PingTimeout,
@@ -181,6 +182,7 @@ func (e *Engine) Shutdown(ctx context.Context, reason transport.Reason) error {
 	stopped := make(chan struct{})
 	go func() {
 		e.running.Wait()
+		e.writers.Wait()
 		close(stopped)
 	}()
 	var err error

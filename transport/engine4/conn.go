@@ -27,12 +27,12 @@ type conn struct {
 	awaiting  bool        // a ping is out
 	closed    bool
 	upgrading bool
-	cut       chan struct{} // closed by abort: do not wait for what is left to write
-	cutOnce   sync.Once
+	cut       chan struct{} // made by cutting; closed by abort: do not wait for what is left to write
+	aborted   bool
 }
 
 func newConn(e *Engine, r *http.Request) *conn {
-	return &conn{engine: e, id: transport.NewID(), handshake: newHandshake(r), cut: make(chan struct{})}
+	return &conn{engine: e, id: transport.NewID(), handshake: transport.NewHandshake(r)}
 }
 
 func (c *conn) start(peer transport.Peer) {
@@ -41,6 +41,7 @@ func (c *conn) start(peer transport.Peer) {
 		Codec:   codec{},
 		Engine:  c.engine.opts,
 		Outbox:  peer.Outbox(),
+		Writers: c.engine.writers,
 		Receive: c.receive,
 		Down:    c.Close,
 	})
@@ -235,9 +236,29 @@ func (c *conn) Close(reason transport.Reason, err error) {
 func (c *conn) finish(reason transport.Reason, err error) {
 	defer c.engine.remove(c)
 	c.peer.Closing(reason, err)
-	c.link.End(reason, c.cut)
+	c.link.End(reason, c.cutting())
 	c.peer.Closed(reason, err)
 }
 
+// cutting is closed by abort.
+func (c *conn) cutting() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut == nil {
+		c.cut = make(chan struct{})
+		if c.aborted {
+			close(c.cut)
+		}
+	}
+	return c.cut
+}
+
 // abort cuts a closing that still waits for the client.
-func (c *conn) abort() { c.cutOnce.Do(func() { close(c.cut) }) }
+func (c *conn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.aborted && c.cut != nil {
+		close(c.cut)
+	}
+	c.aborted = true
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"time"
 
 	"tbmsock/transport"
 	"tbmsock/transport/wire"
@@ -12,8 +11,9 @@ import (
 
 // Engine is the server side of Engine.IO 4. Make it with [New].
 type Engine struct {
-	opts   transport.EngineOptions
-	accept transport.Acceptor
+	opts    transport.EngineOptions
+	accept  transport.Acceptor
+	writers *wire.Writers
 
 	mu       sync.Mutex
 	conns    map[string]*conn // by Engine.IO session id
@@ -23,7 +23,7 @@ type Engine struct {
 
 // New makes an engine; it is a [transport.NewEngine].
 func New(opts transport.EngineOptions, accept transport.Acceptor) transport.Engine {
-	return &Engine{opts: opts.WithDefaults(), accept: accept, conns: map[string]*conn{}}
+	return &Engine{opts: opts.WithDefaults(), accept: accept, writers: wire.NewWriters(), conns: map[string]*conn{}}
 }
 
 // Revision is 4.
@@ -124,6 +124,7 @@ func (e *Engine) Shutdown(ctx context.Context, reason transport.Reason) error {
 	stopped := make(chan struct{})
 	go func() {
 		e.running.Wait()
+		e.writers.Wait()
 		close(stopped)
 	}()
 	select {
@@ -136,8 +137,4 @@ func (e *Engine) Shutdown(ctx context.Context, reason transport.Reason) error {
 	}
 	<-stopped
 	return context.Cause(ctx)
-}
-
-func newHandshake(r *http.Request) *transport.Handshake {
-	return &transport.Handshake{Header: r.Header, Query: r.URL.Query(), RemoteAddr: r.RemoteAddr, Time: time.Now()}
 }

@@ -3,17 +3,12 @@ package wire
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"tbmsock/transport"
 )
-
-// writeBatch is about how many bytes one system call is given. What a stalled connection holds
-// is this and its outbox.
-const writeBatch = 64 << 10
 
 // byeWait is how long a client that polls, and for which nothing waits, has to come and be told
 // that the session is closed. A live one comes at once.
@@ -50,6 +45,7 @@ type LinkOptions struct {
 	Codec   Codec
 	Engine  transport.EngineOptions
 	Outbox  *transport.Outbox
+	Writers *Writers           // the engine's
 	Receive func(Packet) error // one call at a time; an error is passed to Down
 	// Down is told, once or more, that the connection can carry nothing more: the peer went,
 	// broke the rules, or Receive returned an error.
@@ -65,35 +61,89 @@ type Link struct {
 
 	mu       sync.Mutex
 	socket   *Socket // nil while polling
-	writing  bool    // a goroutine empties the outbox into socket
+	writing  bool    // somebody empties the outbox into socket
+	writer   func()  // write, as a value made once: a go statement with a receiver allocates, for each delivery
 	getting  bool    // a GET waits or is answered
 	posting  bool
-	released chan struct{} // closed: polls are answered at once, an upgrade is under way
-	ready    chan struct{} // capacity 1: frames wait for a poll
+	poll     *pollSignals  // nil until a client polls, and when it no longer does
 	closing  bool          // no new requests; the writer goes on until the outbox is empty
 	comeBack bool          // the client of a closing link should connect again
-	flushed  chan struct{} // closed when closing and nothing is left to write
-	done     chan struct{} // closed: everything stops
+	flushed  chan struct{} // made when closing; closed when nothing is left to write
+	done     chan struct{} // made when somebody asks; closed: everything stops
 	isDone   bool
 
 	tasks sync.WaitGroup // reader and writer
+
+	rests  int8  // only for the reader: how often it went on as a new goroutine, in the beginning
+	rested int64 // and when it did last, in nanoseconds
+}
+
+// pollSignals are for a poll that waits. Most clients never poll, so that they cost nothing there.
+type pollSignals struct {
+	released chan struct{} // closed: polls are answered at once, an upgrade is under way
+	ready    chan struct{} // capacity 1: frames wait for a poll
+}
+
+// signals returns l.poll, made if need be. l.mu is held.
+func (l *Link) signals() *pollSignals {
+	if l.poll == nil {
+		l.poll = &pollSignals{released: make(chan struct{}), ready: make(chan struct{}, 1)}
+	}
+	return l.poll
+}
+
+// wake lets a poll look for frames.
+func (p *pollSignals) wake() {
+	if p == nil {
+		return // a poll looks for frames before it waits
+	}
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// release lets polls go.
+func (p *pollSignals) release() {
+	if !p.isReleased() {
+		close(p.released)
+	}
+}
+
+func (p *pollSignals) isReleased() bool {
+	select {
+	case <-p.released:
+		return true
+	default:
+		return false
+	}
 }
 
 // NewLink makes a link that polls. Bind the outbox through it: nobody else may.
 func NewLink(opts LinkOptions) *Link {
-	l := &Link{
-		opts:     opts,
-		released: make(chan struct{}),
-		ready:    make(chan struct{}, 1),
-		flushed:  make(chan struct{}),
-		done:     make(chan struct{}),
-	}
+	l := &Link{opts: opts}
+	l.writer = l.write
 	opts.Outbox.Bind(l.wake)
 	return l
 }
 
 // Done is closed when the link has been cut.
-func (l *Link) Done() <-chan struct{} { return l.done }
+func (l *Link) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.doneSignal()
+}
+
+// doneSignal is l.done, made if need be. l.mu is held.
+func (l *Link) doneSignal() chan struct{} {
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.isDone {
+			close(l.done)
+		}
+	}
+	return l.done
+}
 
 // Transport is "websocket" or "polling".
 func (l *Link) Transport() string {
@@ -113,56 +163,7 @@ func (l *Link) wake() {
 		l.startWriter()
 		return
 	}
-	select {
-	case l.ready <- struct{}{}:
-	default:
-	}
-}
-
-// startWriter makes sure that the outbox is being emptied into the socket. l.mu is held.
-//
-// The writer lives only while something waits: an idle connection costs no second goroutine.
-func (l *Link) startWriter() {
-	if l.writing || l.isDone {
-		return
-	}
-	l.writing = true
-	l.tasks.Add(1)
-	go l.write()
-}
-
-func (l *Link) write() {
-	defer l.tasks.Done()
-	batch := batches.Get().(*batch)
-	defer batch.release()
-	for {
-		l.mu.Lock()
-		// Under the lock, so that a wake-up comes either before, and its frames are seen
-		// here, or after, and it finds nobody writing.
-		batch.frames = l.opts.Outbox.Take(writeBatch, batch.frames[:0])
-		batch.used = max(batch.used, len(batch.frames))
-		if len(batch.frames) == 0 || l.isDone {
-			l.writing = false
-			l.noteFlushed()
-			l.mu.Unlock()
-			return
-		}
-		socket := l.socket
-		l.mu.Unlock()
-		batch.bufs = batch.space[:0]
-		for _, f := range batch.frames {
-			batch.bufs = append(batch.bufs, l.frameFor(socket, f))
-		}
-		batch.space = batch.bufs
-		if err := socket.Write(&batch.bufs); err != nil {
-			l.mu.Lock()
-			l.writing = false
-			l.noteFlushed() // nothing more will be
-			l.mu.Unlock()
-			l.opts.Down(transport.ReasonTransportError, err)
-			return
-		}
-	}
+	l.poll.wake()
 }
 
 // noteFlushed tells flush that the writer is through. l.mu is held.
@@ -177,31 +178,15 @@ func (l *Link) noteFlushed() {
 	}
 }
 
-// batch is a writer's working space, kept between writers.
-type batch struct {
-	frames []*transport.Frame
-	bufs   net.Buffers
-	space  net.Buffers
-	used   int // of frames and space, at most
-}
-
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
-func (b *batch) release() {
-	clear(b.frames[:b.used])
-	clear(b.space[:min(b.used, cap(b.space))])
-	b.bufs, b.used = nil, 0
-	batches.Put(b)
-}
-
 // Receive hands a packet up, one at a time.
 func (l *Link) receive(p Packet) error {
 	l.receiving.Lock()
 	defer l.receiving.Unlock()
-	select {
-	case <-l.done:
+	l.mu.Lock()
+	over := l.isDone
+	l.mu.Unlock()
+	if over {
 		return transport.ErrClosed
-	default:
 	}
 	return l.opts.Receive(p)
 }
@@ -211,15 +196,11 @@ func (l *Link) receive(p Packet) error {
 func (l *Link) Upgrading(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.released:
-		if !on && !l.isDone {
-			l.released = make(chan struct{})
-		}
-	default:
-		if on {
-			close(l.released)
-		}
+	switch {
+	case on:
+		l.signals().release()
+	case l.poll != nil && l.poll.isReleased():
+		l.poll = nil // polls that come wait again, on new ones
 	}
 }
 
@@ -235,40 +216,86 @@ func (l *Link) Attach(s *Socket) bool {
 		return false
 	}
 	l.socket = s
-	select {
-	case <-l.released:
-	default:
-		close(l.released) // a poll that still waits has nothing to wait for
+	if l.poll != nil {
+		l.poll.release() // a poll that still waits has nothing to wait for
+		l.poll = nil
 	}
 	l.startWriter()
 	l.tasks.Add(1)
 	l.mu.Unlock()
-	go func() {
-		defer l.tasks.Done()
-		err := readPackets(s, l.opts.Codec, l.receive)
+	go l.read(s)
+	return true
+}
+
+// A goroutine that has handed up a packet has a stack of 8 KB, of which the collector takes at best a half away; one
+// that has only waited has 2 KB. So the reader of a socket on which little comes goes on as a new goroutine, which
+// costs less than a microsecond, up to so often in the beginning (the handshakes), then once in a restEvery.
+const (
+	restEarly = 4
+	restEvery = time.Second
+)
+
+// read hands up what comes over the socket, or begins a goroutine that does.
+func (l *Link) read(s *Socket) {
+	if err := l.readOn(s); err != nil {
 		l.opts.Down(transport.ReasonOf(err, transport.ReasonTransportClose), err)
-	}()
+		l.tasks.Done()
+	}
+}
+
+// readOn is without an error when another goroutine goes on. Little may stand on the stack while it waits.
+func (l *Link) readOn(s *Socket) error {
+	for {
+		if err := readPacket(s, l.opts.Codec, l.receive); err != nil {
+			return err
+		}
+		if l.mayRest() && s.reader.rest() {
+			go l.read(s)
+			return nil
+		}
+	}
+}
+
+// mayRest tells whether the reader may go on as a new goroutine. Only the reader calls it.
+func (l *Link) mayRest() bool {
+	if l.rests < restEarly {
+		l.rests++
+		return true
+	}
+	now := time.Now().UnixNano()
+	if now-l.rested < int64(restEvery) {
+		return false
+	}
+	l.rested = now
 	return true
 }
 
 // readPackets hands up what comes over the socket until it ends; the error says why.
 func readPackets(s *Socket, codec Codec, receive func(Packet) error) error {
 	for {
-		binary, data, err := s.Read()
-		if errors.Is(err, io.EOF) {
-			return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
-		}
-		if err != nil {
+		if err := readPacket(s, codec, receive); err != nil {
 			return err
-		}
-		p, err := codec.ParseMessage(binary, data)
-		if err != nil {
-			return err
-		}
-		if err := receive(p); err != nil {
-			return asParseError(err)
 		}
 	}
+}
+
+// readPacket hands up the next packet.
+func readPacket(s *Socket, codec Codec, receive func(Packet) error) error {
+	binary, data, err := s.Read()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = &transport.DisconnectError{Reason: transport.ReasonTransportClose}
+		}
+		return err
+	}
+	p, err := codec.ParseMessage(binary, data)
+	if err != nil {
+		return err
+	}
+	if err := receive(p); err != nil {
+		return asParseError(err)
+	}
+	return nil
 }
 
 // asParseError gives an error without a reason that of a broken protocol.
@@ -301,15 +328,14 @@ func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan stru
 		return
 	}
 	l.closing, l.comeBack = true, reason.Reconnect()
+	l.flushed = make(chan struct{})
+	done, flushed := l.doneSignal(), l.flushed
 	if l.socket != nil {
 		if !l.writing {
 			l.noteFlushed()
 		}
 	} else {
-		select {
-		case l.ready <- struct{}{}:
-		default:
-		}
+		l.poll.wake()
 		if l.opts.Outbox.Waiting() == 0 {
 			d = min(d, byeWait)
 		}
@@ -318,8 +344,8 @@ func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan stru
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-l.flushed:
-	case <-l.done:
+	case <-flushed:
+	case <-done:
 	case <-abort:
 	case <-t.C:
 	}
@@ -330,7 +356,9 @@ func (l *Link) Cut(reason transport.Reason) {
 	l.mu.Lock()
 	if !l.isDone {
 		l.isDone = true
-		close(l.done)
+		if l.done != nil {
+			close(l.done)
+		}
 	}
 	s := l.socket
 	l.mu.Unlock()

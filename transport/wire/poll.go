@@ -68,11 +68,11 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 func (l *Link) waitFrames(r *http.Request) (frames []*transport.Frame, last bool) {
 	for {
 		l.mu.Lock()
-		released := l.released
+		poll, done := l.signals(), l.doneSignal()
 		if l.socket == nil {
 			frames = l.opts.Outbox.Take(pollBatch, nil)
 		}
-		closing, comeBack := l.closing, l.comeBack
+		closing, comeBack, left := l.closing, l.comeBack, l.socket != nil
 		l.mu.Unlock()
 		if closing && l.opts.Outbox.Waiting() == 0 {
 			if !comeBack {
@@ -83,11 +83,14 @@ func (l *Link) waitFrames(r *http.Request) (frames []*transport.Frame, last bool
 		if len(frames) > 0 {
 			return frames, false
 		}
-		select {
-		case <-l.ready:
-		case <-released:
+		if left { // for a WebSocket
 			return []*transport.Frame{noopFrame}, false
-		case <-l.done:
+		}
+		select {
+		case <-poll.ready:
+		case <-poll.released:
+			return []*transport.Frame{noopFrame}, false
+		case <-done:
 			return nil, false
 		case <-r.Context().Done():
 			// Nothing was taken, so nothing is lost: the client may poll again.

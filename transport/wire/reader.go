@@ -31,6 +31,7 @@ type frameReader struct {
 	head [ws.MaxHeaderSize]byte
 	n    int // of take
 	err  error
+	lean bool // the next read goes into head: a new goroutine that waits shall not need more stack for a buffer
 }
 
 // readSpace is what is read at once, in bytes.
@@ -82,8 +83,23 @@ func (r *frameReader) fill() error {
 	if r.n == 0 {
 		return io.EOF
 	}
+	if r.lean {
+		r.lean = false
+		r.have = r.head[:r.n]
+		return nil
+	}
 	r.have = r.buf[:len(r.have)+r.n]
 	return nil
+}
+
+// rest makes ready for a long wait; false if there is more in hand, or may well be.
+func (r *frameReader) rest() bool {
+	if r.raw == nil || len(r.have) > 0 || r.n == readSpace {
+		return false
+	}
+	r.release()
+	r.lean = true
+	return true
 }
 
 // borrow makes have the beginning of buf.

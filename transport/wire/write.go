@@ -1,0 +1,107 @@
+package wire
+
+import (
+	"net"
+	"sync"
+
+	"tbmsock/transport"
+)
+
+// writeBatch is about how many bytes one system call is given. What a stalled connection holds
+// is this and its outbox.
+const writeBatch = 64 << 10
+
+// batch is a writer's working space, kept between writers.
+type batch struct {
+	frames []*transport.Frame
+	bufs   net.Buffers // what is still to be written; a part of space
+	space  net.Buffers
+	used   int // of frames and space, at most
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func (b *batch) release() {
+	clear(b.frames[:b.used])
+	clear(b.space[:min(b.used, cap(b.space))])
+	b.bufs, b.used = nil, 0
+	batches.Put(b)
+}
+
+// startWriter makes sure that the outbox is being emptied into the socket. l.mu is held.
+//
+// The writer lives only while something waits: an idle connection costs no second goroutine.
+func (l *Link) startWriter() {
+	if l.writing || l.isDone {
+		return
+	}
+	l.writing = true
+	l.tasks.Add(1)
+	if l.socket.canTry() {
+		l.opts.Writers.add(l)
+		return
+	}
+	go l.writer()
+}
+
+// take puts what waits into the batch; nil means that nothing is left to write, and that the writer has ended.
+func (l *Link) take(b *batch) *Socket {
+	l.mu.Lock()
+	// Under the lock, so that a wake-up comes either before, and its frames are seen
+	// here, or after, and it finds nobody writing.
+	b.frames = l.opts.Outbox.Take(writeBatch, b.frames[:0])
+	b.used = max(b.used, len(b.frames))
+	if len(b.frames) == 0 || l.isDone {
+		l.writing = false
+		l.noteFlushed()
+		l.mu.Unlock()
+		return nil
+	}
+	socket := l.socket
+	l.mu.Unlock()
+	b.bufs = b.space[:0]
+	for _, f := range b.frames {
+		b.bufs = append(b.bufs, l.frameFor(socket, f))
+	}
+	b.space = b.bufs
+	return socket
+}
+
+// broken ends the writer after an error.
+func (l *Link) broken(err error) {
+	l.mu.Lock()
+	l.writing = false
+	l.noteFlushed() // nothing more will be
+	l.mu.Unlock()
+	l.opts.Down(transport.ReasonTransportError, err)
+}
+
+// write empties the outbox, and waits for the peer where it has to.
+func (l *Link) write() {
+	l.writeOn(batches.Get().(*batch))
+}
+
+// writeOn writes what is left in the batch, and then what waits. It owns the batch.
+func (l *Link) writeOn(b *batch) {
+	defer l.tasks.Done()
+	defer b.release()
+	if len(b.bufs) > 0 {
+		l.mu.Lock()
+		socket := l.socket
+		l.mu.Unlock()
+		if err := socket.Write(&b.bufs); err != nil {
+			l.broken(err)
+			return
+		}
+	}
+	for {
+		socket := l.take(b)
+		if socket == nil {
+			return
+		}
+		if err := socket.Write(&b.bufs); err != nil {
+			l.broken(err)
+			return
+		}
+	}
+}
