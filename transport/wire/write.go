@@ -47,7 +47,6 @@ func (l *Link) startWriter() {
 // take puts what waits into the batch; nil means that nothing is left to write, and that the writer has ended.
 func (l *Link) take(b *batch) *Socket {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	// Under the lock, so that a wake-up comes either before, and its frames are seen
 	// here, or after, and it finds nobody writing.
 	b.frames = l.opts.Outbox.Take(writeBatch, b.frames[:0])
@@ -55,14 +54,17 @@ func (l *Link) take(b *batch) *Socket {
 	if len(b.frames) == 0 || l.isDone {
 		l.writing = false
 		l.noteFlushed()
+		l.mu.Unlock()
 		return nil
 	}
+	socket := l.socket
+	l.mu.Unlock()
 	b.bufs = b.space[:0]
 	for _, f := range b.frames {
 		b.bufs = append(b.bufs, l.opts.Codec.SocketFrame(f))
 	}
 	b.space = b.bufs
-	return l.socket
+	return socket
 }
 
 // broken ends the writer after an error.
