@@ -55,6 +55,7 @@ type otherNode struct {
 	clients uint64
 	heard   time.Time // when it said last that it is there
 	seq     uint64    // of its last message
+	away    bool      // taken to be gone; what it has said meanwhile is counted if it comes back
 }
 
 // The limits of what is kept about other nodes.
@@ -197,16 +198,22 @@ func (c *Cluster) hear(m *nodeMessage) {
 	if m.kind == nodeBye {
 		c.mu.Unlock()
 		c.gone(m.node)
+		c.mu.Lock()
+		delete(c.nodes, m.node)
+		c.mu.Unlock()
 		return
 	}
-	came := n == nil
-	if came {
-		if len(c.nodes) >= maxNodes {
+	came := n == nil || n.away
+	if n == nil {
+		if !c.roomLocked() {
 			c.mu.Unlock()
 			return
 		}
-		n = &otherNode{seq: m.seq - 1, heard: time.Now()}
+		n = &otherNode{seq: m.seq - 1}
 		c.nodes[m.node] = n
+	}
+	if came {
+		n.away, n.heard = false, time.Now()
 	}
 	if m.seq > n.seq+1 {
 		c.missed.Add(m.seq - n.seq - 1)
@@ -226,12 +233,27 @@ func (c *Cluster) hear(m *nodeMessage) {
 	}
 }
 
+// roomLocked makes room for one more node, in place of one that has been away longest. c.mu is held.
+func (c *Cluster) roomLocked() bool {
+	if len(c.nodes) < maxNodes {
+		return true
+	}
+	oldest := ""
+	for id, n := range c.nodes {
+		if n.away && (oldest == "" || n.heard.Before(c.nodes[oldest].heard)) {
+			oldest = id
+		}
+	}
+	delete(c.nodes, oldest)
+	return oldest != ""
+}
+
 // forget takes the nodes not heard since then to be gone.
 func (c *Cluster) forget(since time.Time) {
 	var late []string
 	c.mu.Lock()
 	for id, n := range c.nodes {
-		if n.heard.Before(since) {
+		if !n.away && n.heard.Before(since) {
 			late = append(late, id)
 		}
 	}
@@ -241,11 +263,14 @@ func (c *Cluster) forget(since time.Time) {
 	}
 }
 
-// gone forgets a node, and waits for no answer of it.
+// gone takes a node to be gone, and waits for no answer of it.
 func (c *Cluster) gone(id string) {
 	c.mu.Lock()
-	was := c.nodes[id] != nil
-	delete(c.nodes, id)
+	n := c.nodes[id]
+	was := n != nil && !n.away
+	if was {
+		n.away = true
+	}
 	for _, q := range c.questions {
 		q.gone(id)
 	}
@@ -273,8 +298,10 @@ func (c *Cluster) Stats() ClusterStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range c.nodes {
-		s.Nodes++
-		s.Clients += n.clients
+		if !n.away {
+			s.Nodes++
+			s.Clients += n.clients
+		}
 	}
 	return s
 }

@@ -118,8 +118,10 @@ func (c *Cluster) ask(ctx context.Context, f *Frame, rooms, except []string) *qu
 	}
 	q := &question{nodes: map[string]bool{}, waiting: map[string]string{}, changed: make(chan struct{}, 1), until: time.Now().Add(silence)}
 	c.mu.Lock()
-	for id := range c.nodes {
-		q.nodes[id] = true
+	for id, n := range c.nodes {
+		if !n.away {
+			q.nodes[id] = true
+		}
 	}
 	c.nextID++
 	q.id = c.nextID

@@ -199,7 +199,7 @@ func (b *Bus) Subscribe(receive func(data []byte)) (stop func(), err error) {
 	}, nil
 }
 
-// Close sends what waits, for as long as ctx allows, and ends the connection.
+// Close sends what waits, for as long as ctx allows and a second at most, and ends the connection.
 func (b *Bus) Close(ctx context.Context) {
 	b.mu.Lock()
 	if b.closed {
@@ -209,6 +209,8 @@ func (b *Bus) Close(ctx context.Context) {
 	b.closed = true
 	close(b.wake) // the writer still gets a wake-up that stands in it
 	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // a server that has just died answers no flush
+	defer cancel()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
