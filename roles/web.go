@@ -83,6 +83,8 @@ type endpoints struct {
 	started    time.Time
 	stopping   atomic.Bool
 	trouble    atomic.Pointer[string] // why the journal takes nothing; nil: it does, or there is none
+	apart      atomic.Pointer[string] // why there is no connection to other nodes; nil: there is, or there are none
+	cluster    *transport.Cluster     // nil for a single node
 }
 
 // ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
@@ -94,12 +96,8 @@ func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p == "/healthz":
 		text(w, r, http.StatusOK, "ok\n")
 	case p == "/readyz":
-		if e.stopping.Load() {
-			text(w, r, http.StatusServiceUnavailable, "the server is stopping\n")
-			return
-		}
-		if why := e.trouble.Load(); why != nil {
-			text(w, r, http.StatusServiceUnavailable, *why+"\n")
+		if err := e.notReady(); err != nil {
+			text(w, r, http.StatusServiceUnavailable, err.Error()+"\n")
 			return
 		}
 		text(w, r, http.StatusOK, "ready\n")
@@ -145,6 +143,7 @@ type serverStatus struct {
 	Dropped    uint64            `json:"dropped"`
 	Refused    uint64            `json:"refused"`
 	Namespaces []namespaceStatus `json:"namespaces"`
+	Cluster    *clusterStatus    `json:"cluster,omitempty"` // of several nodes; all else is this one's
 }
 
 type namespaceStatus struct {
@@ -184,7 +183,7 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	}
 	n := e.sio.Counters()
 	out := serverStatus{Version: version(), Path: e.sio.Path(), Started: e.started.UTC(), Clients: n.Sessions.Load(), EventsIn: n.EventsIn.Load(),
-		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load()}
+		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load(), Cluster: e.clusterStatus()}
 	for _, name := range e.namespaces {
 		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name)))
 	}
@@ -219,7 +218,7 @@ func clientOf(so *transport.Socket, rooms []string) clientStatus {
 		rooms = []string{}
 	}
 	sid, conn := so.Sid(), so.Session().Conn()
-	out := clientStatus{ID: sid[:min(len(sid), shownSid)], Engine: conn.Revision(), Transport: conn.Transport(), Since: since(so), Rooms: rooms}
+	out := clientStatus{ID: shortID(sid), Engine: conn.Revision(), Transport: conn.Transport(), Since: since(so), Rooms: rooms}
 	if h := conn.Handshake(); h != nil {
 		agent := h.Header.Get("User-Agent")
 		out.Address, out.Agent = h.RemoteAddr, strings.ToValidUTF8(agent[:min(len(agent), shownAgent)], "")

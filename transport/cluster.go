@@ -36,7 +36,7 @@ type Cluster struct {
 	nextID    uint64
 
 	sent, lost, received, missed, malformed atomic.Uint64
-	reported                                atomic.Int64 // when a malformed message was reported last, Unix seconds
+	reported                                atomic.Int64 // when an error was reported last, Unix seconds
 }
 
 // ClusterOptions configures a [Cluster]. The zero value of each field means the default named. The functions must not block.
@@ -46,7 +46,8 @@ type ClusterOptions struct {
 	Heartbeat time.Duration
 	// OnNode, if not nil, is told that another node has come, or has gone.
 	OnNode func(id string, here bool)
-	// Report, if not nil, gets errors that nobody else is told: a message that is none.
+	// Report, if not nil, gets errors that nobody else is told, one a second at most: a message that is none, or that
+	// other nodes' messages have been lost.
 	Report func(error)
 }
 
@@ -150,11 +151,15 @@ func (c *Cluster) receive(data []byte) {
 	}
 	if err != nil {
 		c.malformed.Add(1)
-		// One a second: whoever sends these may send many.
-		now := time.Now().Unix()
-		if last := c.reported.Swap(now); last != now && c.opts.Report != nil {
-			c.opts.Report(fmt.Errorf("transport: message of another node is left out: %w", err))
-		}
+		c.report("message of another node is left out: %w", err)
+	}
+}
+
+// report tells one error a second: where one comes, there may be many.
+func (c *Cluster) report(format string, args ...any) {
+	now := time.Now().Unix()
+	if c.opts.Report != nil && c.reported.Swap(now) != now {
+		c.opts.Report(fmt.Errorf("transport: "+format, args...))
 	}
 }
 
@@ -215,14 +220,19 @@ func (c *Cluster) hear(m *nodeMessage) {
 	if came {
 		n.away, n.heard = false, time.Now()
 	}
+	var missed uint64
 	if m.seq > n.seq+1 {
-		c.missed.Add(m.seq - n.seq - 1)
+		missed = m.seq - n.seq - 1
+		c.missed.Add(missed)
 	}
 	n.seq = max(n.seq, m.seq)
 	if m.kind == nodeAlive || m.kind == nodeHello {
 		n.clients, n.heard = m.number, time.Now()
 	}
 	c.mu.Unlock()
+	if missed > 0 {
+		c.report("%d messages of node %s have been lost on their way here", missed, m.node)
+	}
 	if came {
 		if m.kind != nodeHello {
 			c.alive(nodeHello, m.node) // it may not know this one, after a broken connection
