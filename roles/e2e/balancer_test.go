@@ -141,7 +141,7 @@ func throughBalancer(t *testing.T, h *hub, run func(*testing.T, map[string]strin
 	// All come from one address, so one node has them.
 	down := -1
 	for i := range h.nodes {
-		if h.status(i).Clients > 0 {
+		if h.has(i, room) {
 			if down >= 0 {
 				t.Errorf("clients of one address are on nodes %d and %d", down, i)
 			}

@@ -56,7 +56,9 @@ func (h *hub) urls(i int) string {
 
 // nodeStatus is what a node says of the cluster.
 type nodeStatus struct {
-	Clients int
+	Namespaces []struct {
+		Rooms []struct{ Name string }
+	}
 	Cluster *struct {
 		Node      string
 		Nodes     int
@@ -83,6 +85,19 @@ func (h *hub) status(i int) nodeStatus {
 		h.t.Fatalf("/status of node %d: %s, %v", i, body, err)
 	}
 	return s
+}
+
+// has tells whether node i has somebody in the room.
+func (h *hub) has(i int, room string) bool {
+	h.t.Helper()
+	for _, ns := range h.status(i).Namespaces {
+		for _, r := range ns.Rooms {
+			if r.Name == room {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // sees waits until node i sees so many nodes and clients.
