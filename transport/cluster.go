@@ -103,7 +103,7 @@ func (c *Cluster) Run(ctx context.Context) {
 		}
 	}
 	c.server.cluster.Store(nil)
-	c.publish(&nodeMessage{kind: nodeBye})
+	_ = c.publish(&nodeMessage{kind: nodeBye})
 	c.stop()
 	c.cancel()
 	c.running.Wait()
@@ -112,7 +112,7 @@ func (c *Cluster) Run(ctx context.Context) {
 
 // alive tells one node, or all, that this one is there.
 func (c *Cluster) alive(kind nodeKind, to string) {
-	c.publish(&nodeMessage{kind: kind, to: to, number: uint64(max(c.server.opts.Counters.Sessions.Load(), 0))})
+	_ = c.publish(&nodeMessage{kind: kind, to: to, number: uint64(max(c.server.opts.Counters.Sessions.Load(), 0))})
 }
 
 // publish sends the message, or counts that it was lost.
