@@ -316,25 +316,26 @@ func TestNothingIsLostOnThreeNodes(t *testing.T) {
 	loggers[1].lineWith("#1 ")
 	here := startGauge(t, h.urls(0))
 	here.flows(t)
-	wait(pause)
-	here.standstill()
+	// phase does one thing and tells how long it kept acknowledgements from those who are left.
+	phase := func(what string, do func()) {
+		t.Helper()
+		here.standstill()
+		do()
+		here.flows(t)
+		wait(pause)
+		t.Logf("%s: acknowledgements stood still for %v", what, here.standstill())
+	}
+	phase("nothing", func() {})
 	for n := range rounds {
 		down := n % 3
-		h.nodes[down].kill() // in the first round: the source's and the gauge's
-		here.flows(t)
-		wait(pause)
-		t.Logf("node %d killed: acknowledgements stood still for %v", down, here.standstill())
+		phase(fmt.Sprintf("node %d killed", down), h.nodes[down].kill) // in the first round: the source's and the gauge's
 		lead := h.nats.leader()
-		h.nats.servers[lead].kill()
-		here.flows(t)
-		wait(pause)
-		t.Logf("NATS server %d killed, the leader of the journal: acknowledgements stood still for %v", lead, here.standstill())
+		phase(fmt.Sprintf("NATS server %d killed, the leader of the journal", lead), h.nats.servers[lead].kill)
 		if rounds == 1 {
 			break // two nodes and two NATS servers are enough to end with
 		}
-		h.start(down)
-		h.nats.start(lead)
-		wait(pause)
+		phase("it came back", func() { h.nats.start(lead) })
+		phase("the node came back", func() { h.start(down) })
 		loggers[n%2].kill()
 		loggers[n%2] = log(n % 2) // behind its own last packet
 		if n%2 == 0 {
@@ -342,12 +343,9 @@ func TestNothingIsLostOnThreeNodes(t *testing.T) {
 			source = measure()
 			boots++
 		}
-		wait(pause)
 		follower := (h.nats.leader() + 1) % 3
-		h.nats.servers[follower].kill()
-		wait(pause)
-		h.nats.start(follower)
-		t.Logf("NATS server %d killed, a follower: acknowledgements stood still for %v", follower, here.standstill())
+		phase(fmt.Sprintf("NATS server %d killed, a follower", follower), h.nats.servers[follower].kill)
+		phase("it came back", func() { h.nats.start(follower) })
 	}
 	here.flows(t)
 	here.end()
