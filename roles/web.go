@@ -183,10 +183,11 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	}
 	n := e.sio.Counters()
 	out := serverStatus{Version: version(), Path: e.sio.Path(), Started: e.started.UTC(), Clients: n.Sessions.Load(), EventsIn: n.EventsIn.Load(),
-		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load(), Cluster: e.clusterStatus()}
+		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load()}
 	for _, name := range e.namespaces {
 		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name)))
 	}
+	out.Cluster = e.clusterStatus()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(out)
