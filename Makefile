@@ -34,12 +34,13 @@ demo: dashboard build
 
 # The real clients of the end-to-end tests. Node's are installed by the tests themselves.
 tools:
-	@{ /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet, google.protobuf' 2>/dev/null && command -v protoc >/dev/null && command -v chromium >/dev/null; } || \
+	@{ /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet, google.protobuf' 2>/dev/null && command -v protoc >/dev/null && command -v chromium >/dev/null && \
+		PATH="$$PATH:/usr/sbin" && command -v haproxy >/dev/null && command -v nginx >/dev/null; } || \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium >/dev/null; \
+			python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium haproxy nginx-light >/dev/null; \
 	else \
-		echo "a client, a browser or protoc is missing: its tests are skipped (Debian: python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium)"; \
+		echo "a client, a browser, a balancer or protoc is missing: its tests are skipped (Debian: python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium haproxy nginx-light)"; \
 	fi
 
 check:
@@ -61,6 +62,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzValidJSON$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) ./transport
+	go test -run '^$$' -fuzz '^FuzzNodeMessage$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzRecord$$' -fuzztime $(FUZZTIME) ./transport/spool
 	go test -run '^$$' -fuzz '^FuzzUnmarshalProto$$' -fuzztime $(FUZZTIME) ./telemetry
 	go test -run '^$$' -fuzz '^FuzzParseJSON$$' -fuzztime $(FUZZTIME) ./telemetry/recording

@@ -3,6 +3,7 @@ package roles
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -16,7 +17,7 @@ import (
 // clientFlags are those of every role that connects to a server.
 func clientFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("url", "address of the server", "http://127.0.0.1:8080"),
+		listFlag("url", "address of the server; of several that are one hub the next is tried when one fails (repeatable)", checkURL, "http://127.0.0.1:8080"),
 		textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 		textFlag("namespace", "namespace to connect to", "/"),
 		choiceFlag("engine", "revision of Engine.IO; auto asks for 4 first, and for 3 if the server wants that", "auto", "4", "3"),
@@ -26,18 +27,25 @@ func clientFlags() []cli.Flag {
 	}
 }
 
+func checkURL(s string) error {
+	_, err := transport.ParseServerURL(s)
+	return err
+}
+
 // clientOptions are what the flags say, and the logging of what happens to the connection.
 func clientOptions(c *cli.Context, log *logrus.Logger) (transport.ClientOptions, error) {
+	urls := listOf(c, "url")
+	if len(urls) == 0 {
+		return transport.ClientOptions{}, errors.New("--url: no address; use one such as http://127.0.0.1:8080")
+	}
 	opts := transport.ClientOptions{
-		URL:          c.String("url"),
+		URL:          urls[0],
+		Others:       urls[1:],
 		Path:         c.String("path"),
 		Namespace:    c.String("namespace"),
 		Compress:     compressOf(c),
 		DrainTimeout: durationOf(c, "drain"),
 		ComeBack:     true, // nobody sits beside a machine to start it again
-	}
-	if _, err := transport.ParseServerURL(opts.URL); err != nil {
-		return opts, fmt.Errorf("--url: %w", err)
 	}
 	if err := transport.CheckNamespace(opts.Namespace); err != nil {
 		return opts, fmt.Errorf("--namespace: %w", err)
@@ -53,9 +61,11 @@ func clientOptions(c *cli.Context, log *logrus.Logger) (transport.ClientOptions,
 	if t := choiceOf(c, "transport"); t != "auto" {
 		opts.Transports = []string{t}
 	}
-	entry := log.WithField("url", opts.URL)
+	var dialed atomic.Pointer[logrus.Entry] // names the address that is used
+	dialed.Store(log.WithField("url", opts.URL))
+	opts.OnDial = func(url string) { dialed.Store(log.WithField("url", url)) }
 	opts.OnConnect = func(sid string, conn transport.Conn) {
-		entry.WithFields(logrus.Fields{"sid": sid, "engine": conn.Revision()}).Info("connected")
+		dialed.Load().WithFields(logrus.Fields{"sid": sid, "engine": conn.Revision()}).Info("connected")
 	}
 	opts.OnRetry = func(err error, wait time.Duration) {
 		msg := "waiting for the server"
@@ -63,18 +73,18 @@ func clientOptions(c *cli.Context, log *logrus.Logger) (transport.ClientOptions,
 		if errors.As(err, &refused) {
 			msg = "the server refuses"
 		}
-		entry.WithError(err).WithField("retry", wait.Round(time.Millisecond).String()).Warn(msg)
+		dialed.Load().WithError(err).WithField("retry", wait.Round(time.Millisecond).String()).Warn(msg)
 	}
 	opts.OnDisconnect = func(reason transport.Reason, _ error) {
-		entry.WithField("reason", reason.String()).Info("disconnected")
+		dialed.Load().WithField("reason", reason.String()).Info("disconnected")
 	}
 	opts.OnJoin = func(room string, err error) {
 		if err != nil {
-			entry.WithError(err).WithField("room", room).Error("cannot join")
+			dialed.Load().WithError(err).WithField("room", room).Error("cannot join")
 			return
 		}
-		entry.WithField("room", room).Info("joined")
+		dialed.Load().WithField("room", room).Info("joined")
 	}
-	opts.Report = func(err error) { entry.WithError(err).Error("handler failed") }
+	opts.Report = func(err error) { dialed.Load().WithError(err).Error("handler failed") }
 	return opts, nil
 }

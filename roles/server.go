@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tbmsock/transport"
+	"tbmsock/transport/bus"
 	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
 	"tbmsock/transport/journal"
@@ -61,7 +62,7 @@ func serverCommand() *cli.Command {
 			}
 			ln, err := net.Listen("tcp", c.String("listen"))
 			if err != nil {
-				return errors.Join(fmt.Errorf("tbmsock server: --listen %s: %w", c.String("listen"), err), s.closeJournal())
+				return errors.Join(fmt.Errorf("tbmsock server: --listen %s: %w", c.String("listen"), err), s.closeNodes())
 			}
 			fmt.Fprintf(c.App.Writer, "listening on http://%s\n", ln.Addr())
 			return s.run(c.Context, ln)
@@ -80,6 +81,9 @@ type serverRole struct {
 	mu      sync.Mutex // of feed while the journal is opened: its health is told from the first moment on
 	journal *journal.Journal
 	feed    *transport.Feed // nil without a journal
+
+	bus     *bus.Bus           // nil for a single node
+	cluster *transport.Cluster // on the bus
 }
 
 func checkAlias(a string) error {
@@ -154,10 +158,13 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	return role, nil
 }
 
-// open opens the journal, and defines the events of the relay.
+// open opens the journal and the way to other nodes, and defines the events of the relay.
 func (s *serverRole) open(ctx context.Context, c *cli.Context) error {
 	if err := s.openJournal(ctx, c); err != nil {
 		return err
+	}
+	if err := s.openCluster(ctx, c); err != nil {
+		return errors.Join(err, s.closeNodes())
 	}
 	var aliases []string
 	for _, a := range listOf(c, "alias") {
@@ -167,7 +174,7 @@ func (s *serverRole) open(ctx context.Context, c *cli.Context) error {
 	for _, name := range listOf(c, "namespace") {
 		ns := s.sio.Of(name)
 		if _, err := transport.NewRelay(ns, transport.RelayOptions{Aliases: aliases, Feed: s.feed}); err != nil {
-			return errors.Join(fmt.Errorf("--alias: %w", err), s.closeJournal())
+			return errors.Join(fmt.Errorf("--alias: %w", err), s.closeNodes())
 		}
 		ns.OnConnect(s.connected)
 		ns.OnDisconnect(s.disconnected)
@@ -202,6 +209,10 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 		feedCtx, stopFeed := context.WithCancel(context.Background())
 		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
 	}
+	if s.cluster != nil {
+		clusterCtx, leave := context.WithCancel(context.Background())
+		g.Add(func() error { s.cluster.Run(clusterCtx); return nil }, func(error) { leave() })
+	}
 	stop := make(chan struct{})
 	tidyCtx, stopTidy := context.WithCancel(ctx)
 	g.Add(func() error {
@@ -219,7 +230,7 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	}, func(error) {
 		close(stop)
 	})
-	return errors.Join(g.Run(), s.closeJournal())
+	return errors.Join(g.Run(), s.closeNodes())
 }
 
 func (s *serverRole) stop() {

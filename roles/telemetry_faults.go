@@ -107,7 +107,13 @@ func sendInject(c *cli.Context, log *logrus.Logger, m *faultMessage) error {
 	}
 	opts.OnDisconnect = nil
 	var last error
-	opts.OnRetry = func(err error, _ time.Duration) { last = err; cancel() } // a person waits: no second attempt
+	tries := 1 + len(opts.Others)
+	opts.OnRetry = func(err error, _ time.Duration) { // a person waits: one attempt for each address
+		last = errors.Join(last, err)
+		if tries--; tries == 0 {
+			cancel()
+		}
+	}
 	client, err := transport.NewClient(opts)
 	if err != nil {
 		return err

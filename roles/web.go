@@ -83,6 +83,8 @@ type endpoints struct {
 	started    time.Time
 	stopping   atomic.Bool
 	trouble    atomic.Pointer[string] // why the journal takes nothing; nil: it does, or there is none
+	apart      atomic.Pointer[string] // why there is no connection to other nodes; nil: there is, or there are none
+	cluster    *transport.Cluster     // nil for a single node
 }
 
 // ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
@@ -94,12 +96,8 @@ func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p == "/healthz":
 		text(w, r, http.StatusOK, "ok\n")
 	case p == "/readyz":
-		if e.stopping.Load() {
-			text(w, r, http.StatusServiceUnavailable, "the server is stopping\n")
-			return
-		}
-		if why := e.trouble.Load(); why != nil {
-			text(w, r, http.StatusServiceUnavailable, *why+"\n")
+		if err := e.notReady(); err != nil {
+			text(w, r, http.StatusServiceUnavailable, err.Error()+"\n")
 			return
 		}
 		text(w, r, http.StatusOK, "ready\n")
@@ -146,6 +144,7 @@ type serverStatus struct {
 	Refused    uint64            `json:"refused"`
 	Compressed *compressStatus   `json:"compressed,omitempty"` // nil: nothing has been
 	Namespaces []namespaceStatus `json:"namespaces"`
+	Cluster    *clusterStatus    `json:"cluster,omitempty"` // of several nodes; all else is this one's
 }
 
 // compressStatus is what compression has brought: bytes of packets, each counted once for all receivers.
@@ -199,6 +198,7 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	for _, name := range e.namespaces {
 		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name)))
 	}
+	out.Cluster = e.clusterStatus()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(out)
@@ -230,7 +230,7 @@ func clientOf(so *transport.Socket, rooms []string) clientStatus {
 		rooms = []string{}
 	}
 	sid, conn := so.Sid(), so.Session().Conn()
-	out := clientStatus{ID: sid[:min(len(sid), shownSid)], Engine: conn.Revision(), Transport: conn.Transport(), Since: since(so), Rooms: rooms}
+	out := clientStatus{ID: shortID(sid), Engine: conn.Revision(), Transport: conn.Transport(), Since: since(so), Rooms: rooms}
 	if h := conn.Handshake(); h != nil {
 		agent := h.Header.Get("User-Agent")
 		out.Address, out.Agent = h.RemoteAddr, strings.ToValidUTF8(agent[:min(len(agent), shownAgent)], "")

@@ -30,10 +30,13 @@ func (t *ackTable) begin(then func(Args, error)) (uint64, error) {
 	return id, nil
 }
 
-func (t *ackTable) forget(id uint64) {
+// forget is false if then has been called, or is about to be.
+func (t *ackTable) forget(id uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	_, ok := t.waiting[id]
 	delete(t.waiting, id)
+	return ok
 }
 
 // resolve gives the answer to who waits for it, if anybody does (any more).

@@ -21,6 +21,8 @@ func TestArrows(t *testing.T) {
 		{"tbmsock/telemetry", "github.com/sirupsen/logrus", "only roles know how is logged"},
 		{"tbmsock/transport/engine3", "tbmsock/transport/engine4", "the engines do not know each other"},
 		{"tbmsock/transport/engine4", "tbmsock/transport/engine3", "the engines do not know each other"},
+		{"tbmsock/transport/bus", "tbmsock/transport/journal", "bus and journal share nothing but the cluster"},
+		{"tbmsock/transport/journal", "tbmsock/transport/bus", "bus and journal share nothing but the cluster"},
 	}
 	// telemetry/recording writes envelopes, which are transport's.
 	allowed := map[[2]string]bool{{"tbmsock/telemetry/recording", "tbmsock/transport"}: true}
@@ -40,8 +42,8 @@ func TestArrows(t *testing.T) {
 					t.Errorf("%s imports %s: %s", pkg, imp, n.why)
 				}
 			}
-			if pkg == "tbmsock/transport" && (strings.HasPrefix(imp, "tbmsock/transport/engine") || strings.HasPrefix(imp, "tbmsock/transport/journal") || imp == "tbmsock/transport/wire") {
-				t.Errorf("%s imports %s: it knows engines and journal through its own interfaces", pkg, imp)
+			if pkg == "tbmsock/transport" && (strings.HasPrefix(imp, "tbmsock/transport/engine") || strings.HasPrefix(imp, "tbmsock/transport/journal") || imp == "tbmsock/transport/bus" || imp == "tbmsock/transport/wire") {
+				t.Errorf("%s imports %s: it knows engines, journal and bus through its own interfaces", pkg, imp)
 			}
 			if below(imp, "github.com/googollee/go-socket.io") && pkg != "tbmsock/transport/engine3" {
 				t.Errorf("%s imports %s: only engine3 does", pkg, imp)

@@ -18,7 +18,9 @@ import (
 // other field means the default named. The functions must not block: they run on the
 // connection's own goroutines.
 type ClientOptions struct {
-	URL       string // "http://127.0.0.1:8080"
+	URL string // "http://127.0.0.1:8080"
+	// Others are further addresses of the same hub: when one fails the next is tried, and after the last the first.
+	Others    []string
 	Path      string // "/socket.io/"
 	Namespace string // "/"
 	// Auth is sent when the namespace is opened (Socket.IO revision 5 only); any JSON value.
@@ -42,6 +44,8 @@ type ClientOptions struct {
 	ComeBack bool
 	Publish  PublishOptions
 
+	// OnDial is told of the address of each attempt to connect.
+	OnDial       func(url string)
 	OnConnect    func(sid string, c Conn)
 	OnDisconnect func(Reason, error)
 	// OnRetry is told of each failed attempt, and of the end of each connection, and how long
@@ -74,8 +78,9 @@ func (b Backoff) wait(attempt int) time.Duration {
 // define handlers, and call Run. All methods are safe for concurrent use.
 type Client struct {
 	opts     ClientOptions
-	url      *url.URL
-	handlers sync.Map // event name -> Handler
+	urls     []*url.URL // of the endpoint
+	at       int        // the address that is used; Run's
+	handlers sync.Map   // event name -> Handler
 	pub      publisher
 	version  atomic.Int32 // index of the dialer that works
 
@@ -118,12 +123,15 @@ func NewClient(opts ClientOptions) (*Client, error) {
 	if opts.Backoff.Rand == nil {
 		opts.Backoff.Rand = rand.Float64
 	}
-	u, err := ParseServerURL(opts.URL)
-	if err != nil {
-		return nil, err
+	c := &Client{opts: opts}
+	for _, address := range append([]string{opts.URL}, opts.Others...) {
+		u, err := ParseServerURL(address)
+		if err != nil {
+			return nil, err
+		}
+		u.Path = strings.TrimSuffix(u.Path, "/") + "/" + strings.Trim(opts.Path, "/") + "/"
+		c.urls = append(c.urls, u)
 	}
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + strings.Trim(opts.Path, "/") + "/"
-	c := &Client{opts: opts, url: u}
 	c.pub.init(c, opts.Publish)
 	return c, nil
 }
@@ -184,7 +192,9 @@ func (c *Client) Run(ctx context.Context) error {
 		if errors.Is(err, ErrUnsupportedVersion) && c.nextDialer() {
 			continue
 		}
-		wait := c.opts.Backoff.wait(attempt)
+		// All addresses are tried before the wait becomes longer.
+		wait := c.opts.Backoff.wait(attempt / len(c.urls))
+		c.at = (c.at + 1) % len(c.urls)
 		if c.opts.OnRetry != nil {
 			c.opts.OnRetry(err, wait)
 		}
@@ -247,9 +257,12 @@ func (c *Client) nextDialer() bool {
 
 // once is the life of one connection. open tells whether the namespace was ever open.
 func (c *Client) once(ctx context.Context) (open bool, err error) {
+	if c.opts.OnDial != nil {
+		c.opts.OnDial(append([]string{c.opts.URL}, c.opts.Others...)[c.at])
+	}
 	cc := newClientConn(c)
 	defer cc.cancel(ErrClosed)
-	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.url, DialOptions{
+	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.urls[c.at], DialOptions{
 		Transports:       c.opts.Transports,
 		Header:           c.opts.Header,
 		Compress:         c.opts.Compress,

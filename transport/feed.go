@@ -81,7 +81,7 @@ func (f *Feed) deliver(e *JournalEntry) {
 	f.pushed.Store(e.Offset)
 }
 
-// Health tells all clients that the journal has stopped taking events, or takes them again (nil).
+// Health tells all clients of this node that the journal has stopped taking events, or takes them again (nil).
 func (f *Feed) Health(err error) {
 	a := Ack{OK: err == nil}
 	if err != nil {
@@ -90,7 +90,8 @@ func (f *Feed) Health(err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	for _, r := range f.relays {
-		if err := r.ns.Emit(EventJournal, a); err != nil {
+		// Of this node's journal: the others tell their own clients of theirs.
+		if err := r.ns.Local().Emit(EventJournal, a); err != nil {
 			f.report(err)
 		}
 	}

@@ -30,20 +30,23 @@ func (r *Relay) inject(ctx context.Context, ev *Event) {
 		answer(ev, refused(CodeBadArguments, "source %q: %v", arg.Source, err))
 		return
 	}
-	sources := r.ns.Sockets(room)
-	if len(sources) == 0 {
+	ctx, cancel := context.WithTimeout(ctx, injectTimeout)
+	defer cancel()
+	answers, err := r.ns.To(room).EmitAck(ctx, EventInject, ev.Args[0])
+	if len(answers) == 0 && err != nil {
+		answer(ev, refused(CodeNoSource, "no source %q that takes faults is connected here: %v", arg.Source, err))
+		return
+	}
+	if len(answers) == 0 {
 		answer(ev, refused(CodeNoSource, "no source %q is connected that takes faults", arg.Source))
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, injectTimeout)
-	defer cancel()
-	for _, s := range sources {
-		args, err := s.EmitAck(ctx, EventInject, ev.Args[0])
-		if err != nil {
-			answer(ev, refused(CodeNoSource, "source %q does not answer: %v", arg.Source, err))
+	for _, a := range answers {
+		if a.Err != nil {
+			answer(ev, refused(CodeNoSource, "source %q does not answer: %v", arg.Source, a.Err))
 			return
 		}
-		if refusal := ackError(args); refusal != nil {
+		if refusal := ackError(a.Args); refusal != nil {
 			answer(ev, Ack{Error: refusal})
 			return
 		}

@@ -120,17 +120,17 @@ func (n *Namespace) change(f func(*handlerSet)) {
 	n.handlers.Store(set)
 }
 
-// Socket returns the socket with the sid, or nil.
+// Socket returns the socket with the sid, or nil. One of another node is not returned: To(sid) reaches it.
 func (n *Namespace) Socket(sid string) *Socket { return n.hub.find(sid) }
 
-// Sockets returns the sockets in any of the rooms, or all of them if none is named.
+// Sockets returns this node's sockets in any of the rooms, or all of them if none is named.
 func (n *Namespace) Sockets(rooms ...string) []*Socket {
 	var out []*Socket
 	n.hub.each(rooms, nil, func(s *Socket) { out = append(out, s) })
 	return out
 }
 
-// Rooms lists the rooms that have a member, personal ones left out, in no order.
+// Rooms lists the rooms that have a member on this node, personal ones left out, in no order.
 func (n *Namespace) Rooms() []string {
 	n.hub.mu.RLock()
 	defer n.hub.mu.RUnlock()
@@ -141,5 +141,10 @@ func (n *Namespace) Rooms() []string {
 	return rooms
 }
 
-// CloseRoom makes everyone leave the room. Nobody is disconnected.
-func (n *Namespace) CloseRoom(room string) { n.hub.closeRoom(room) }
+// CloseRoom makes everyone leave the room, on all nodes. Nobody is disconnected.
+func (n *Namespace) CloseRoom(room string) {
+	n.hub.closeRoom(room)
+	if c := n.server.cluster.Load(); c != nil {
+		_ = c.publish(&nodeMessage{kind: nodeCloseRoom, namespace: n.name, rooms: []string{room}})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // ServerOptions configures a [Server]. The zero value of each field means the default named.
@@ -42,6 +43,8 @@ type Server struct {
 	opts    ServerOptions
 	origins *originPolicy
 	engines map[string]Engine // by the value of the EIO parameter
+
+	cluster atomic.Pointer[Cluster] // nil: no other nodes
 
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace

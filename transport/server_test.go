@@ -26,7 +26,7 @@ func TestConnect(t *testing.T) {
 	})
 	t.Run("main namespace", func(t *testing.T) {
 		c := connectRaw(t, url, "/")
-		if len(c.sid) != 22 {
+		if len(c.sid) != 27 {
 			t.Errorf("sid is %q", c.sid)
 		}
 	})

@@ -171,7 +171,7 @@ func (sn *Session) connect(nsp string, auth Value) error {
 	switch {
 	case sn.revision5():
 		// Not the Engine.IO id: sids are shown to other clients, that one is a secret.
-		s.sid = NewID()
+		s.sid = NewSid()
 	case nsp == "/":
 		s.sid = sn.conn.ID() // clients of revision 4 take it for their id
 	default:

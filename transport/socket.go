@@ -73,12 +73,12 @@ func (s *Socket) Get(key string) (value any, ok bool) {
 }
 
 // Join makes the socket a member of the room. It is an error if the name is none ([CheckRoom]),
-// is another socket's sid, or if the socket is in 1024 rooms already.
+// is another socket's sid, of any node, or if the socket is in 1024 rooms already.
 func (s *Socket) Join(room string) error {
 	if err := CheckRoom(room); err != nil {
 		return err
 	}
-	if room != s.sid && s.ns.hub.find(room) != nil {
+	if room != s.sid && (isSid(room) || s.ns.hub.find(room) != nil) {
 		return fmt.Errorf("room: %q is the personal room of another client", room)
 	}
 	s.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // clientKinds are the real clients; ways are the ways in which each connects.
@@ -87,10 +88,13 @@ func launch(t *testing.T, kind string, o driverOptions) *driver {
 // next returns the next report of the kind; others are kept.
 func (d *driver) next(on string) report {
 	d.t.Helper()
-	for {
+	for begun := time.Now(); ; {
 		if held := d.held[on]; len(held) > 0 {
 			d.held[on] = held[1:]
 			return held[0]
+		}
+		if time.Since(begun) > patience {
+			d.t.Fatalf("%s %s tells much, but nothing of %q: %.1000v", d.cmd.Path, d.cmd.Args, on, d.held)
 		}
 		var r report
 		line := d.line()

@@ -143,6 +143,26 @@ func whole(t *testing.T, path string) (packets int, boots int) {
 	return packets, len(names)
 }
 
+// awaitPackets waits until a logger's file has so many packets.
+func awaitPackets(t *testing.T, path string, packets int) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		n, _ := whole(t, path)
+		if n >= packets {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			t.Fatalf("%s has %d packets of %d", path, n, packets)
+		}
+	}
+}
+
 // stored is how many entries the journal of a running server has.
 func stored(t *testing.T, dir string) int {
 	t.Helper()
@@ -239,18 +259,7 @@ func TestNothingIsLost(t *testing.T) {
 	}
 	sent := stored(t, data)
 	for i, l := range loggers {
-		deadline := time.NewTimer(patience)
-		again := time.NewTicker(50 * time.Millisecond)
-		for done := false; !done; {
-			n, _ := whole(t, files[i])
-			select {
-			case <-again.C:
-				done = n >= sent
-			case <-deadline.C:
-				t.Fatalf("logger %d has %d packets of %d", i, n, sent)
-			}
-		}
-		again.Stop()
+		awaitPackets(t, files[i], sent)
 		if code := l.interrupt(); code != 0 {
 			t.Errorf("logger %d ends with %d", i, code)
 		}

@@ -114,6 +114,9 @@ func tbmsock(t *testing.T) string {
 var built string // directory to remove at the end
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(natsChild); config != "" {
+		os.Exit(natsServer(config))
+	}
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -137,10 +140,16 @@ type process struct {
 // start runs a program until the test ends. What it wrote to stderr is shown if the test fails.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, name, args...)
+}
+
+// startWith is start with variables added to the environment.
+func startWith(t *testing.T, env []string, name string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(name, args...), lines: make(chan string, 100_000), done: make(chan struct{})}
 	p.cmd.Stderr = &lockedWriter{p}
 	// A journal of its own for each server, unless the test says otherwise.
-	p.cmd.Env = append(os.Environ(), "TBMSOCK_DATA_DIR=memory")
+	p.cmd.Env = append(append(os.Environ(), "TBMSOCK_DATA_DIR=memory"), env...)
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

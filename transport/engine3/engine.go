@@ -43,7 +43,7 @@ func New(opts transport.EngineOptions, accept transport.Acceptor) transport.Engi
 // ids makes session ids that nobody guesses; the module's own are 1, 2, 3.
 type ids struct{}
 
-func (ids) NewID() string { return transport.NewID() }
+func (ids) NewID() string { return transport.NewSid() }
 
 // Revision is 3.
 func (e *Engine) Revision() int { return 3 }

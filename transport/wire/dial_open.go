@@ -101,7 +101,9 @@ func (d *Dialed) poll(ctx context.Context) ([]Packet, error) {
 		return nil, err
 	}
 	packets, err := d.codec.ParsePayload(nil, body)
-	if err != nil && d.shake.Sid == "" && otherRevision(body) {
+	// The length in front of revision 3's first packet, 101 for one, reads as a packet of another type.
+	began := err == nil && len(packets) > 0 && packets[0].Type == transport.EngineOpen
+	if d.shake.Sid == "" && !began && otherRevision(body) {
 		return nil, transport.ErrUnsupportedVersion
 	}
 	return packets, err
