@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command run measures tbmsock's server beside its peers and writes what came of it as a page:
 //
 //	go run ./bench/run --out docs/BENCHMARKS.md
