@@ -435,3 +435,44 @@ func TestStalledCompressed(t *testing.T) {
 		t.Logf("%d bytes are held", held)
 	}
 }
+
+// While a large packet is being compressed for some, those who have not agreed get it: whoever writes
+// to them does not wait for the compression.
+func TestPlainClientsDoNotWait(t *testing.T) {
+	srv, url := startServer(t, transport.ServerOptions{QueueLimit: 64 << 20, EngineOptions: transport.EngineOptions{Compress: 64}})
+	var packing []*rawHTTP
+	for range 4 {
+		c := dialTCP(t, url)
+		if c.offering("EIO=4&transport=websocket", "permessage-deflate") == "" {
+			t.Fatal("not agreed to")
+		}
+		c.opened("4")
+		packing = append(packing, c)
+	}
+	plain := dialTCP(t, url)
+	plain.offering("EIO=4&transport=websocket", "")
+	plain.opened("4")
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var readings []byte
+	for len(readings) < 4<<20 {
+		readings = fmt.Appendf(readings, "total=%d,pressure=%.3f;", rnd.IntN(1<<30), rnd.Float64())
+	}
+	value := transport.Value{JSON: fmt.Appendf(nil, "%q", readings)}
+	arrived, before := make(chan bool, 1), srv.Counters().Compressed.Load()
+	go func() {
+		// It begins at once; the compression takes a hundred times as long as that, and is counted when it is done.
+		_, err := plain.r.Peek(1)
+		arrived <- err == nil && srv.Counters().Compressed.Load() == before
+	}()
+	if err := srv.Of("/").Emit("log_telemetry", value); err != nil {
+		t.Fatal(err)
+	}
+	if !receive(t, arrived) {
+		t.Error("the plain client got it after it was compressed for the others")
+	}
+	for _, c := range packing {
+		if m, packed, _ := c.message(); !packed || len(m) < len(readings) {
+			t.Errorf("%d bytes, compressed %v", len(m), packed)
+		}
+	}
+}
