@@ -25,7 +25,8 @@ type compressedForms struct {
 
 // Compressed is [Frame.Wire] for a receiver that has agreed to compression (RFC 7692) without context
 // takeover, for one of the two WebSocket forms. The first call for a form compresses it by c, which
-// must be the same, in effect, in all calls for one frame; who calls meanwhile waits.
+// must be the same, in effect, in all calls for one frame; who calls meanwhile waits. With a nil c it is nil
+// if the form has not been made.
 //
 // A compressed form is never larger than the plain one, so that a frame holds at most twice what it
 // counts; see [ServerOptions.QueueLimit].
@@ -34,11 +35,18 @@ func (f *Frame) Compressed(form Form, encode func(f *Frame, prefixed []byte) []b
 		form = FormWebSocket
 	}
 	forms := f.compressed.Load()
-	if forms == nil {
+	switch {
+	case forms != nil:
+	case c == nil:
+		return nil
+	default:
 		f.compressed.CompareAndSwap(nil, new(compressedForms))
 		forms = f.compressed.Load()
 	}
 	if !forms.made[form].Load() {
+		if c == nil {
+			return nil
+		}
 		plain := f.Wire(form, encode)
 		forms.mu.Lock()
 		defer forms.mu.Unlock()

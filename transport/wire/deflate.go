@@ -107,11 +107,19 @@ func frameSize(b []byte) (head, size int) {
 	}
 }
 
-// frameFor is the frame in the form that this receiver has agreed to.
-func (l *Link) frameFor(s *Socket, f *transport.Frame) []byte {
+// packAtOnce is up to what size a frame is compressed by a writer for which other links wait, in bytes. For each they wait for 63
+// microseconds at most; to begin a goroutine for each of a hundred clients takes longer.
+const packAtOnce = 16 << 10
+
+// frameFor is the frame in the form that this receiver has agreed to. Without wait it is nil if a large one has to be
+// compressed first.
+func (l *Link) frameFor(s *Socket, f *transport.Frame, wait bool) []byte {
 	plain := l.opts.Codec.SocketFrame(f)
 	if !s.agreed.packs(len(plain)) {
 		return plain
+	}
+	if !wait && len(plain) > packAtOnce {
+		return l.opts.Codec.CompressedFrame(f, nil)
 	}
 	return l.opts.Codec.CompressedFrame(f, l)
 }

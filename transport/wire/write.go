@@ -16,7 +16,8 @@ type batch struct {
 	frames []*transport.Frame
 	bufs   net.Buffers // what is still to be written; a part of space
 	space  net.Buffers
-	used   int // of frames and space, at most
+	used   int  // of frames and space, at most
+	toPack bool // frames have yet to be put into bufs: one must be compressed first
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -24,7 +25,7 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 func (b *batch) release() {
 	clear(b.frames[:b.used])
 	clear(b.space[:min(b.used, cap(b.space))])
-	b.bufs, b.used = nil, 0
+	b.bufs, b.used, b.toPack = nil, 0, false
 	batches.Put(b)
 }
 
@@ -59,12 +60,23 @@ func (l *Link) take(b *batch) *Socket {
 	}
 	socket := l.socket
 	l.mu.Unlock()
-	b.bufs = b.space[:0]
+	return socket
+}
+
+// fill puts the frames that were taken into the form that the receiver has agreed to. It is outside of the link's
+// lock, since it may have to compress them; without wait it is false where it would have to.
+func (l *Link) fill(b *batch, s *Socket, wait bool) bool {
+	b.bufs, b.toPack = b.space[:0], false
 	for _, f := range b.frames {
-		b.bufs = append(b.bufs, l.frameFor(socket, f))
+		data := l.frameFor(s, f, wait)
+		if data == nil {
+			b.toPack = true
+			break
+		}
+		b.bufs = append(b.bufs, data)
 	}
 	b.space = b.bufs
-	return socket
+	return !b.toPack
 }
 
 // broken ends the writer after an error.
@@ -85,10 +97,13 @@ func (l *Link) write() {
 func (l *Link) writeOn(b *batch) {
 	defer l.tasks.Done()
 	defer b.release()
-	if len(b.bufs) > 0 {
+	if len(b.bufs) > 0 || b.toPack {
 		l.mu.Lock()
 		socket := l.socket
 		l.mu.Unlock()
+		if b.toPack {
+			l.fill(b, socket, true)
+		}
 		if err := socket.Write(&b.bufs); err != nil {
 			l.broken(err)
 			return
@@ -99,6 +114,7 @@ func (l *Link) writeOn(b *batch) {
 		if socket == nil {
 			return
 		}
+		l.fill(b, socket, true)
 		if err := socket.Write(&b.bufs); err != nil {
 			l.broken(err)
 			return

@@ -120,7 +120,12 @@ func (w *writer) turn(l *Link) bool {
 		l.tasks.Done()
 		return false
 	}
-	done, err := socket.tryWrite(&w.try, &w.batch.bufs)
+	done, err := false, error(nil)
+	// Who has to compress what is large, or waits for one who does, does it on a goroutine of its own: others wait
+	// for this writer.
+	if l.fill(w.batch, socket, false) {
+		done, err = socket.tryWrite(&w.try, &w.batch.bufs)
+	}
 	switch {
 	case err != nil:
 		l.broken(err)
