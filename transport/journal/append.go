@@ -48,7 +48,9 @@ func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done fun
 	for _, a := range e.Value.Attachments {
 		size += len(a) + 8
 	}
-	w := &waiting{entry: e, data: appendEntry(make([]byte, 0, size), &e), done: done}
+	w := &waiting{done: done}
+	w.data = appendEntry(make([]byte, 0, size), &e)
+	w.entry = e
 	if limit := j.store.maxPayload(); limit > 0 && int64(len(w.data)) > limit-blockOverhead {
 		done(0, false, fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead))
 		return

@@ -37,8 +37,6 @@ type Journal struct {
 	ill bool // what OnHealth was told last; the writer's
 
 	unreadable atomic.Uint64 // messages that readers had to leave out
-	readers    atomic.Int64  // cursors that read the stream now
-	written    atomic.Int64  // when the latest block came, Unix nanoseconds
 
 	kick   chan struct{} // there may be something to read that live did not bring
 	stop   chan struct{} // closed when the writer is to write what waits, and end
@@ -311,7 +309,6 @@ func (j *Journal) apply(b *block) {
 	j.table.apply(b)
 	j.unsaved.blocks++
 	j.unsaved.bytes += int64(b.size)
-	j.written.Store(time.Now().UnixNano())
 	j.keep(b)
 	close(j.changed)
 	j.changed = make(chan struct{})

@@ -19,7 +19,7 @@ type cursor struct {
 	read []*message // that follow each other from seq on
 	// ahead is the batch behind those, being fetched while they are used.
 	ahead *ahead
-	since time.Time // when it last had rested; zero before the first batch
+	space []transport.JournalEntry // of the entries handed out last
 }
 
 type ahead struct {
@@ -30,26 +30,8 @@ type ahead struct {
 	err      error
 }
 
-// rest lets those who write and follow go first: while entries come, all who read the stream together rest twice as
-// long as they work.
-func (c *cursor) rest(ctx context.Context) {
-	if c.since.IsZero() {
-		c.j.readers.Add(1)
-	} else if worked := time.Since(c.since); time.Since(time.Unix(0, c.j.written.Load())) < time.Second {
-		select {
-		case <-time.After(min(2*worked*time.Duration(c.j.readers.Load()), 50*time.Millisecond)):
-		case <-ctx.Done():
-		}
-	}
-	c.since = time.Now()
-}
-
 // close waits for what the cursor has begun.
 func (c *cursor) close() {
-	if !c.since.IsZero() {
-		c.j.readers.Add(-1)
-		c.since = time.Time{}
-	}
 	if c.ahead != nil {
 		c.ahead.cancel()
 		<-c.ahead.done
@@ -59,7 +41,6 @@ func (c *cursor) close() {
 
 // fetch returns messages from c.seq on, and begins to fetch more if there are.
 func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
-	c.rest(ctx)
 	var got []*message
 	if a := c.ahead; a != nil {
 		<-a.done
@@ -71,7 +52,7 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 	}
 	if len(got) == 0 {
 		var err error
-		if got, err = c.j.store.fetch(ctx, c.seq, fetchMessages, fetchBytes); err != nil || len(got) == 0 {
+		if got, err = c.j.store.fetch(ctx, c.seq, readMessages, readBytes); err != nil || len(got) == 0 {
 			return nil, err
 		}
 	}
@@ -79,19 +60,20 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 	for _, m := range got {
 		bytes += len(m.data)
 	}
-	if len(got) >= fetchMessages || bytes >= fetchBytes*3/4 {
+	if len(got) >= readMessages || bytes >= readBytes*3/4 {
 		ctx, cancel := context.WithCancel(ctx)
 		a := &ahead{seq: got[len(got)-1].seq + 1, cancel: cancel, done: make(chan struct{})}
 		c.ahead = a
 		go func() {
 			defer close(a.done)
-			a.messages, a.err = c.j.store.fetch(ctx, a.seq, fetchMessages, fetchBytes)
+			a.messages, a.err = c.j.store.fetch(ctx, a.seq, readMessages, readBytes)
 		}()
 	}
 	return got, nil
 }
 
-// step returns entries from next on, and moves behind them; none if there are none yet. The entries are shared.
+// step returns entries from next on, and moves behind them; none if there are none yet. The slice is good until the next step; what is
+// in it is shared.
 func (c *cursor) step(ctx context.Context) ([]transport.JournalEntry, error) {
 	for {
 		entries, known, err := c.fromCache()
@@ -208,7 +190,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 	}
 	m := c.read[0]
 	c.read = c.read[1:]
-	b, err := parseBlock(m.data, true)
+	b, err := parseBlockInto(m.data, true, c.space)
 	if err != nil {
 		c.j.unreadable.Add(1)
 		c.j.opts.OnWarning(fmt.Sprintf("message %d of stream %s is left out: %v", m.seq, c.j.opts.Stream, err))
@@ -216,6 +198,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		return nil, nil
 	}
 	b.seq = m.seq
+	c.space = b.entries
 	return c.cut(b), nil
 }
 

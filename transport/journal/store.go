@@ -44,6 +44,9 @@ const (
 
 	fetchMessages = 1024
 	fetchBytes    = 256 << 10
+	// Of those who replay: smaller, so that those who are live need not wait long for the server.
+	readMessages = 128
+	readBytes    = 64 << 10
 )
 
 func (s *store) blockSubject() string { return s.opts.Stream + ".block" }
