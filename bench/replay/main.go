@@ -5,7 +5,8 @@
 // It fills a journal, starts a server on it on one core, and on another core a publisher with its subscribers
 // (tbmsock bench) and late joiners that read the whole journal over and over. Runs without joiners, with one and
 // with several take turns, so that a ratio compares runs that lie seconds apart. The joiners have what the load leaves of their
-// core (SCHED_IDLE): the latency that is told is the server's. It knows the server as a program only.
+// core (SCHED_IDLE): the latency that is told is the server's. Runs named busy have no joiners, but keep what is left of both cores
+// busy in the same way: they tell what that alone costs on the machine in hand. It knows the server as a program only.
 package main
 
 import (
@@ -44,21 +45,26 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "out/replay", "directory for the journal; filled if it is not")
 	flag.Uint64Var(&o.packets, "packets", 1_000_000, "that the journal holds")
 	flag.IntVar(&o.perBlock, "per-block", 0, "packets written together; 0: as many as come")
-	flag.StringVar(&o.joiners, "joiners", "0,1,10", "late joiners of each run of a round; alone: one, and nobody is live")
+	flag.StringVar(&o.joiners, "joiners", "0,busy,1,10", "late joiners of each run of a round; busy: none, but both cores are; alone: one, and nobody is live")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each has its turn")
 	flag.DurationVar(&o.duration, "duration", 6*time.Second, "of a run")
 	flag.StringVar(&o.clients, "clients", "100", "live subscribers")
 	flag.StringVar(&o.rate, "rate", "100hz", "of the live publisher")
 	flag.StringVar(&o.cpus[0], "server-cpu", "0", "core of the server")
 	flag.StringVar(&o.cpus[1], "load-cpu", "1", "core of load and joiners")
+	burn := flag.Bool("burn", false, "keep a core busy, until interrupted (the command starts itself so)")
 	join := flag.String("join", "", "be the late joiners of this server, until interrupted (the command starts itself so)")
 	flag.Parse()
 	o.server = flag.Args()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	if *join != "" {
+	switch {
+	case *join != "":
 		err = beJoiners(ctx, *join, o)
-	} else {
+	case *burn:
+		for ctx.Err() == nil {
+		}
+	default:
 		err = measure(ctx, o)
 	}
 	stop()
@@ -167,10 +173,15 @@ func once(ctx context.Context, o options, kind string) (f figures, err error) {
 	go func() { _, _ = io.Copy(io.Discard, lines) }()
 
 	finish := func() error { return nil }
-	if kind != "0" {
-		if finish, err = startJoiners(ctx, o, url, strings.Replace(kind, "alone", "1", 1), &f); err != nil {
-			return f, err
-		}
+	switch kind {
+	case "0":
+	case "busy":
+		finish, err = startBurning(ctx, o)
+	default:
+		finish, err = startJoiners(ctx, o, url, strings.Replace(kind, "alone", "1", 1), &f)
+	}
+	if err != nil {
+		return f, err
 	}
 	load := command(ctx, "taskset", "-c", o.cpus[1], "bin/tbmsock", "bench", "--json", "--quiet", "--url", url, "--rate", o.rate,
 		"--clients", o.clients, "--duration", o.duration.String(), "--server-pid", fmt.Sprint(server.Process.Pid))
@@ -227,6 +238,31 @@ func startJoiners(ctx context.Context, o options, url, n string, f *figures) (fi
 		f.replayed, f.whole = told.PerSecond, told.Whole
 		return nil
 	}, nil
+}
+
+// startBurning keeps both cores busy, with what the others leave of them.
+func startBurning(ctx context.Context, o options) (finish func() error, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var all []*exec.Cmd
+	finish = func() error {
+		cancel()
+		for _, c := range all {
+			_ = c.Wait() // it was told to end
+		}
+		return nil
+	}
+	for _, cpu := range o.cpus {
+		c := command(ctx, "taskset", "-c", cpu, "chrt", "--idle", "0", self, "--burn")
+		if err := c.Start(); err != nil {
+			return nil, errors.Join(err, finish())
+		}
+		all = append(all, c)
+	}
+	return finish, nil
 }
 
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {

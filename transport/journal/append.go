@@ -56,11 +56,27 @@ func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done fun
 		return
 	}
 	if e.Seq != 0 {
-		w.key = keyOf(e.Source, e.Boot)
+		w.key = j.keyOf(e.Source, e.Boot)
 	}
 	if err := j.queue.put(ctx, w); err != nil {
 		done(0, false, err)
 	}
+}
+
+// named is a key and what it stands for.
+type named struct {
+	source, boot string
+	key          key
+}
+
+// keyOf is the function, for which one and the same publisher does not pay each time.
+func (j *Journal) keyOf(source, boot string) key {
+	if n := j.lastKey.Load(); n != nil && n.source == source && n.boot == boot {
+		return n.key
+	}
+	k := keyOf(source, boot)
+	j.lastKey.Store(&named{source, boot, k})
+	return k
 }
 
 // write is the one goroutine that writes the journal.

@@ -33,6 +33,10 @@ type Journal struct {
 	queue   queue
 	broken  map[key]broken
 	first   struct{ seq, offset uint64 } // of the oldest block, as seen last
+	marks   []*block                     // heads, sorted; see search
+	passed  int64                        // bytes of blocks since the last one that apply marked
+
+	lastKey atomic.Pointer[named] // of the latest Append
 
 	ill bool // what OnHealth was told last; the writer's
 
@@ -193,7 +197,7 @@ func (j *Journal) load(ctx context.Context) error {
 		next, rebuilt = max(next, j.table.next), true
 		t.stored = max(t.stored, j.table.stored)
 	}
-	j.table, j.cache, j.cached, j.unsaved = t, nil, 0, extentOf{}
+	j.table, j.cache, j.cached, j.unsaved, j.marks = t, nil, 0, extentOf{}, nil
 	j.mu.Unlock()
 	if err := j.warm(ctx, x.first); err != nil {
 		return err
@@ -309,6 +313,10 @@ func (j *Journal) apply(b *block) {
 	j.table.apply(b)
 	j.unsaved.blocks++
 	j.unsaved.bytes += int64(b.size)
+	if j.passed += int64(b.size); j.passed >= markBytes {
+		j.passed = 0
+		j.mark(b)
+	}
 	j.keep(b)
 	close(j.changed)
 	j.changed = make(chan struct{})
