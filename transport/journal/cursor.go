@@ -51,7 +51,7 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 	}
 	if len(got) == 0 {
 		var err error
-		if got, err = c.j.store.fetch(ctx, c.seq, readMessages, readBytes); err != nil || len(got) == 0 {
+		if got, err = c.j.readBatch(ctx, c.seq); err != nil || len(got) == 0 {
 			return nil, err
 		}
 	}
@@ -65,10 +65,22 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 		c.ahead = a
 		go func() {
 			defer close(a.done)
-			a.messages, a.err = c.j.store.fetch(ctx, a.seq, readMessages, readBytes)
+			a.messages, a.err = c.j.readBatch(ctx, a.seq)
 		}()
 	}
 	return got, nil
+}
+
+// readBatch fetches messages for those who read the stream. However many they are, the server works for few at a time: for each it
+// may have to read a file of several megabytes.
+func (j *Journal) readBatch(ctx context.Context, seq uint64) ([]*message, error) {
+	select {
+	case j.reading <- struct{}{}:
+		defer func() { <-j.reading }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	return j.store.fetch(ctx, seq, readMessages, readBytes)
 }
 
 // step returns entries from next on, and moves behind them; none if there are none yet. The slice is good until the next step; what is

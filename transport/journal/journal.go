@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Journal struct {
 	marks   []*block                     // heads, sorted; see search
 	passed  int64                        // bytes of blocks since the last one that apply marked
 
+	reading chan struct{}         // a place for each who may read the stream now
 	lastKey atomic.Pointer[named] // of the latest Append
 
 	ill bool // what OnHealth was told last; the writer's
@@ -87,6 +89,7 @@ func open(ctx context.Context, opts Options) (*Journal, error) {
 		changed: make(chan struct{}),
 		ended:   make(chan struct{}),
 		broken:  map[key]broken{},
+		reading: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 		kick:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
