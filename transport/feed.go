@@ -22,6 +22,8 @@ type Feed struct {
 	// pushed is the offset of the last entry that has been delivered.
 	pushed atomic.Uint64
 	report func(error)
+	turns  chan struct{} // of replays; a place for each that may work now
+	breath breather
 
 	mu     sync.RWMutex
 	relays map[string]*Relay // by namespace
@@ -34,7 +36,8 @@ func NewFeed(ctx context.Context, j Journal, report func(error)) (*Feed, error) 
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{journal: j, report: report, relays: map[string]*Relay{}}
+	f := &Feed{journal: j, report: report, relays: map[string]*Relay{},
+		turns: make(chan struct{}, replayTurns())}
 	f.delivered.Store(state.Last)
 	f.pushed.Store(state.Last)
 	return f, nil
@@ -54,11 +57,13 @@ func (f *Feed) relay(namespace string) *Relay {
 
 // Run delivers until ctx ends. Call it once.
 func (f *Feed) Run(ctx context.Context) {
+	if err := f.breath.start(); err != nil {
+		f.report(fmt.Errorf("transport: replays do not stand back for those who are live: %w", err))
+	}
+	defer f.breath.stop()
 	for ctx.Err() == nil {
 		err := f.journal.Tail(ctx, f.delivered.Load()+1, func(entries []JournalEntry) error {
-			for i := range entries {
-				f.deliver(&entries[i])
-			}
+			f.deliver(entries)
 			return nil
 		})
 		if ctx.Err() != nil || errors.Is(err, ErrJournalClosed) {
@@ -70,15 +75,6 @@ func (f *Feed) Run(ctx context.Context) {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
-}
-
-func (f *Feed) deliver(e *JournalEntry) {
-	// Before the sockets are looked at: see follower.
-	f.delivered.Store(e.Offset)
-	if r := f.relay(e.Namespace); r != nil {
-		r.deliver(e)
-	}
-	f.pushed.Store(e.Offset)
 }
 
 // Health tells all clients of this node that the journal has stopped taking events, or takes them again (nil).
@@ -141,7 +137,7 @@ func (r *Relay) status(_ context.Context, ev *Event) {
 func (r *Relay) store(ev *Event, env *Envelope) {
 	s := ev.Socket()
 	e := JournalEntry{Source: env.Source, Boot: env.Boot, Seq: env.Seq, Time: env.Time,
-		Room: env.Room, Namespace: r.ns.name, Sid: s.sid, Value: ev.Args[0].clone()}
+		Room: env.Room, Namespace: r.ns.name, Sid: s.sid, Value: ev.Args[0]}
 	r.opts.Feed.journal.Append(s.Context(), e, func(offset uint64, _ bool, err error) {
 		if err != nil {
 			answer(ev, refusal(err))
@@ -151,37 +147,8 @@ func (r *Relay) store(ev *Event, env *Envelope) {
 	})
 }
 
-// deliver sends a journal's entry to those that it is for: to each follower with its offset.
-func (r *Relay) deliver(e *JournalEntry) {
-	var rooms []string
-	if e.Room != "" {
-		rooms = []string{e.Room}
-	}
-	for _, name := range r.names {
-		plain, err := eventFrame(r.ns.name, name, []any{e.Value}, 0, false)
-		if err != nil { // an alias and the value together may be what no client takes
-			r.opts.Feed.report(fmt.Errorf("transport: entry %d of the journal: %w", e.Offset, err))
-			return
-		}
-		d := entryDelivery{relay: r, entry: e, name: name}
-		r.ns.hub.deliver(plain, rooms, e.Sid, &d)
-		for _, s := range d.behind {
-			s.follow(r, e.Offset)
-		}
-	}
-}
-
 // offsetNote is the second argument of an event for a follower.
 type offsetNote struct {
 	Offset   uint64 `json:"offset"`
 	Replayed bool   `json:"replayed"`
-}
-
-// clone is a copy that does not share memory with the message it came in.
-func (v Value) clone() Value {
-	c := Value{JSON: append([]byte(nil), v.JSON...)}
-	for _, a := range v.Attachments {
-		c.Attachments = append(c.Attachments, append([]byte(nil), a...))
-	}
-	return c
 }

@@ -22,55 +22,6 @@ type follower struct {
 	stop     context.CancelFunc // of the goroutine that catches up
 }
 
-// entryDelivery is one entry's way to the sockets under the hub's read lock.
-type entryDelivery struct {
-	relay  *Relay
-	entry  *JournalEntry
-	name   string
-	noted  *Frame // with its offset; made when the first follower needs it
-	behind []*Socket
-}
-
-// deliver is broadcast for a journal's entry. Only the feed's goroutine calls it, so that it may change
-// followers under the read lock: whoever else does holds the write lock.
-func (h *hub) deliver(plain *Frame, rooms []string, except string, e *entryDelivery) {
-	d := delivery{frame: plain}
-	h.each(rooms, []string{except}, func(s *Socket) {
-		fl := s.follows
-		if fl == nil {
-			d.frame = plain
-			d.to(s)
-			return
-		}
-		if fl.catching || e.entry.Offset < fl.next {
-			return
-		}
-		if d.frame = e.frame(); d.frame == nil {
-			return
-		}
-		if !s.outbox.hasRoom(d.frame.size) {
-			fl.catching, fl.next = true, e.entry.Offset
-			e.behind = append(e.behind, s)
-			return
-		}
-		d.to(s)
-	})
-	h.finish(&d)
-}
-
-// frame is the entry with its offset.
-func (d *entryDelivery) frame() *Frame {
-	if d.noted == nil {
-		f, err := eventFrame(d.relay.ns.name, d.name, []any{d.entry.Value, offsetNote{Offset: d.entry.Offset}}, 0, false)
-		if err != nil {
-			return nil // the plain one could be made: this one can, too
-		}
-		f.droppable = false // a follower has no holes
-		d.noted = f
-	}
-	return d.noted
-}
-
 // sinceArg is where a join wants the journal to be replayed from: one of the three.
 type sinceArg struct {
 	Offset *uint64    `json:"offset"`
@@ -127,7 +78,7 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 	}
 	for _, room := range rooms {
 		if err := s.Join(room); err != nil {
-			s.follow(r, from) // it is a follower now, of what it was in before
+			s.follow(r) // it is a follower now, of what it was in before
 			r.answerJoin(ev, room, err)
 			return
 		}
@@ -137,7 +88,7 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 		a.Room = rooms[0]
 	}
 	answer(ev, a)
-	s.follow(r, from)
+	s.follow(r)
 }
 
 // startFollowing makes s a follower that waits for its replay.
@@ -154,8 +105,8 @@ func (h *hub) startFollowing(s *Socket, from uint64) bool {
 	return true
 }
 
-// follow starts the goroutine that catches up, from the offset on.
-func (s *Socket) follow(r *Relay, from uint64) {
+// follow starts the goroutine that catches up.
+func (s *Socket) follow(r *Relay) {
 	ctx, cancel := context.WithCancel(s.session.ctx)
 	h := s.ns.hub
 	h.mu.Lock()
@@ -166,6 +117,7 @@ func (s *Socket) follow(r *Relay, from uint64) {
 		return
 	}
 	fl.stop = cancel
+	from := fl.next
 	// Under the lock: as long as the socket is in the hub, nobody waits for running yet.
 	s.session.server.running.Add(1)
 	h.mu.Unlock()
@@ -178,62 +130,4 @@ func (s *Socket) follow(r *Relay, from uint64) {
 			s.session.conn.Close(ReasonJournal, fmt.Errorf("replay: %w", err))
 		}
 	}()
-}
-
-// catchUp sends what stands in the journal from the offset on, and makes s live when there is no more.
-func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint64) error {
-	feed, h, out := r.opts.Feed, s.ns.hub, s.outbox
-	for {
-		last := feed.delivered.Load()
-		if last < next {
-			h.mu.Lock()
-			if feed.delivered.Load() < next {
-				if s.follows == fl {
-					fl.catching, fl.next = false, next
-				}
-				h.mu.Unlock()
-				return nil
-			}
-			h.mu.Unlock()
-			continue
-		}
-		for e, err := range feed.journal.Read(ctx, next, last) {
-			if err != nil {
-				return err
-			}
-			next = e.Offset + 1
-			if !s.sees(&e) {
-				continue
-			}
-			for _, name := range r.names {
-				f, err := eventFrame(s.ns.name, name, []any{e.Value, offsetNote{Offset: e.Offset, Replayed: true}}, 0, false)
-				if err != nil {
-					return err
-				}
-				f.droppable = false
-				if err := out.await(ctx, f.size); err != nil {
-					return err
-				}
-				if err := s.push(f); err != nil {
-					return err
-				}
-				h.counters.EventsOut.Add(1)
-			}
-		}
-		next = max(next, last+1)
-	}
-}
-
-// sees tells whether an entry is for s: to everyone, or to a room that s is in, and not from s itself.
-func (s *Socket) sees(e *JournalEntry) bool {
-	if e.Namespace != s.ns.name || e.Sid == s.sid {
-		return false
-	}
-	if e.Room == "" {
-		return true
-	}
-	h := s.ns.hub
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return s.inLocked(e.Room)
 }

@@ -63,12 +63,17 @@ func NewFrame(kind byte, text string, attachments ...[]byte) *Frame {
 
 // frameOf takes over buf, whose first PrefixRoom bytes are spare.
 func frameOf(kind byte, buf []byte, attachments [][]byte, droppable bool) *Frame {
-	f := &Frame{kind: kind, buf: buf, attachments: attachments, droppable: droppable}
+	f := new(Frame)
+	f.init(kind, buf, attachments, droppable)
+	return f
+}
+
+func (f *Frame) init(kind byte, buf []byte, attachments [][]byte, droppable bool) {
+	f.kind, f.buf, f.attachments, f.droppable = kind, buf, attachments, droppable
 	f.size = len(buf) - PrefixRoom + frameOverhead
 	for _, a := range attachments {
 		f.size += len(a) + frameOverhead
 	}
-	return f
 }
 
 // Kind is the Engine.IO packet type.

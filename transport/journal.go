@@ -53,12 +53,14 @@ type Journal interface {
 	//
 	// Order: when an entry is refused, those that wait behind it are refused too, and for a moment those
 	// of the same (source, boot) with a higher seq. A publisher that resends from the first refused one keeps its order.
+	//
+	// The bytes of the entry's value are copied before Append returns.
 	Append(ctx context.Context, e JournalEntry, done func(offset uint64, duplicate bool, err error))
 	// Tail calls next with all entries from the offset on, in order, without a hole and without a
 	// repeat, first what is kept, then what comes. It returns when ctx ends, next returns an error, or the
 	// journal is closed. next runs on the caller's goroutine; a slow one holds up nobody else. An offset beyond the
 	// last means: what comes from now on. If entries were given up to the limits before Tail came to them, the next
-	// one's offset shows it.
+	// one's offset shows it. The slice is next's until it returns; the entries may be kept.
 	Tail(ctx context.Context, from uint64, next func([]JournalEntry) error) error
 	// Read yields the entries from offset from to offset to, both inclusive, reading a bounded batch at a
 	// time as they are taken. An error is yielded last. It does not wait for what is not there yet.

@@ -71,14 +71,14 @@ func TestJournalDeliveryAllocatesNothing(t *testing.T) {
 			ns.hub.add(s, []string{"ops"}, NewFrame(EngineMessage, "0"))
 			sockets = append(sockets, s)
 		}
-		relay := &Relay{ns: ns, names: []string{EventTelemetry}}
+		relay := &Relay{ns: ns, heads: [][]byte{[]byte(`"` + EventTelemetry + `"`)}}
 		feed := &Feed{report: func(err error) { t.Error(err) }, relays: map[string]*Relay{"/": relay}}
 		relay.opts.Feed = feed
-		entry := JournalEntry{Room: "ops", Namespace: "/", Sid: "the sender's", Value: pathValue(t)}
+		entries := []JournalEntry{{Room: "ops", Namespace: "/", Sid: "the sender's", Value: pathValue(t)}}
 		into := make([]*Frame, 0, 16)
 		deliver := func() {
-			entry.Offset++
-			feed.deliver(&entry)
+			entries[0].Offset++
+			feed.deliver(entries)
 			for i, s := range sockets {
 				if into = s.outbox.Take(1<<20, into[:0]); len(into) == 0 {
 					t.Fatalf("receiver %d got nothing", i)

@@ -44,6 +44,7 @@ type Relay struct {
 	ns    *Namespace
 	opts  RelayOptions
 	names []string // under which telemetry goes out
+	heads [][]byte // the same, as JSON
 }
 
 // NewRelay defines the relay's events in the namespace.
@@ -59,6 +60,7 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	}
 	for _, name := range r.names {
 		ns.On(name, r.telemetry)
+		r.heads = append(r.heads, appendQuoted(nil, name))
 	}
 	ns.On("join", r.join)
 	ns.On("leave", r.leave)

@@ -48,17 +48,35 @@ func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done fun
 	for _, a := range e.Value.Attachments {
 		size += len(a) + 8
 	}
-	w := &waiting{entry: e, data: appendEntry(make([]byte, 0, size), &e), done: done}
+	w := &waiting{done: done}
+	w.data = appendEntry(make([]byte, 0, size), &e)
+	w.entry = e
 	if limit := j.store.maxPayload(); limit > 0 && int64(len(w.data)) > limit-blockOverhead {
 		done(0, false, fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead))
 		return
 	}
 	if e.Seq != 0 {
-		w.key = keyOf(e.Source, e.Boot)
+		w.key = j.keyOf(e.Source, e.Boot)
 	}
 	if err := j.queue.put(ctx, w); err != nil {
 		done(0, false, err)
 	}
+}
+
+// named is a key and what it stands for.
+type named struct {
+	source, boot string
+	key          key
+}
+
+// keyOf is the function, for which one and the same publisher does not pay each time.
+func (j *Journal) keyOf(source, boot string) key {
+	if n := j.lastKey.Load(); n != nil && n.source == source && n.boot == boot {
+		return n.key
+	}
+	k := keyOf(source, boot)
+	j.lastKey.Store(&named{source, boot, k})
+	return k
 }
 
 // write is the one goroutine that writes the journal.

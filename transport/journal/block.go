@@ -66,7 +66,8 @@ const (
 	entryFieldAttachment
 )
 
-// appendEntry appends the entry as it stands in a block.
+// appendEntry appends the entry as it stands in a block. The entry's value is then part of what has been appended, and no more of
+// whatever it was part of before.
 func appendEntry(dst []byte, e *transport.JournalEntry) []byte {
 	text := func(n protowire.Number, s string) {
 		if s != "" {
@@ -89,10 +90,17 @@ func appendEntry(dst []byte, e *transport.JournalEntry) []byte {
 	text(entryFieldSid, e.Sid)
 	dst = protowire.AppendTag(dst, entryFieldJSON, protowire.BytesType)
 	dst = protowire.AppendBytes(dst, e.Value.JSON)
-	for _, a := range e.Value.Attachments {
+	e.Value.JSON = dst[len(dst)-len(e.Value.JSON) : len(dst) : len(dst)]
+	if len(e.Value.Attachments) == 0 {
+		return dst
+	}
+	attachments := make([][]byte, len(e.Value.Attachments))
+	for i, a := range e.Value.Attachments {
 		dst = protowire.AppendTag(dst, entryFieldAttachment, protowire.BytesType)
 		dst = protowire.AppendBytes(dst, a)
+		attachments[i] = dst[len(dst)-len(a) : len(dst) : len(dst)]
 	}
+	e.Value.Attachments = attachments
 	return dst
 }
 
@@ -116,6 +124,11 @@ func (b *block) appendHead(dst []byte) []byte {
 
 // parseBlock reads a block; with entries false only its head. The entries' bytes are part of data.
 func parseBlock(data []byte, entries bool) (*block, error) {
+	return parseBlockInto(data, entries, nil)
+}
+
+// parseBlockInto is parseBlock, with room for the entries.
+func parseBlockInto(data []byte, entries bool, space []transport.JournalEntry) (*block, error) {
 	b := &block{size: len(data)}
 	seen := 0
 	var interned entryNames
@@ -147,13 +160,18 @@ func parseBlock(data []byte, entries bool) (*block, error) {
 				return fmt.Errorf("more entries than the %d it counts", b.count)
 			}
 			if b.entries == nil {
-				b.entries = make([]transport.JournalEntry, 0, min(b.count, uint64(len(data))))
+				if n := min(b.count, uint64(len(data))); uint64(cap(space)) < n {
+					space = make([]transport.JournalEntry, 0, n)
+				}
+				b.entries = space[:0]
 			}
-			e := transport.JournalEntry{Offset: b.base + uint64(len(b.entries)), Stored: b.stored, Node: b.node}
-			if err := parseEntry(v, &e, &interned); err != nil {
+			n := len(b.entries)
+			b.entries = b.entries[:n+1]
+			e := &b.entries[n]
+			*e = transport.JournalEntry{Offset: b.base + uint64(n), Stored: b.stored, Node: b.node}
+			if err := parseEntry(v, e, &interned); err != nil {
 				return fmt.Errorf("offset %d: %w", e.Offset, err)
 			}
-			b.entries = append(b.entries, e)
 		}
 		return nil
 	})
@@ -173,41 +191,46 @@ func parseBlock(data []byte, entries bool) (*block, error) {
 // entryNames are the strings of the entry before: mostly the next one has the same.
 type entryNames [entryFieldSid + 1]string
 
+func (n *entryNames) text(num protowire.Number, v []byte) string {
+	if n[num] != string(v) {
+		n[num] = string(v)
+	}
+	return n[num]
+}
+
 func parseEntry(data []byte, e *transport.JournalEntry, interned *entryNames) error {
 	found := false
-	err := eachWireField(data, func(num protowire.Number, kind protowire.Type, v []byte, u uint64) error {
-		text := func() string {
-			if interned[num] != string(v) {
-				interned[num] = string(v)
-			}
-			return interned[num]
+	for len(data) > 0 {
+		num, kind, v, u, n := wireField(data)
+		if n < 0 {
+			return protowire.ParseError(n)
 		}
+		data = data[n:]
 		switch {
 		case num == entryFieldSource && kind == protowire.BytesType:
-			e.Source = text()
+			e.Source = interned.text(num, v)
 		case num == entryFieldBoot && kind == protowire.BytesType:
-			e.Boot = text()
+			e.Boot = interned.text(num, v)
 		case num == entryFieldSeq && kind == protowire.VarintType:
 			e.Seq = u
 		case num == entryFieldTime && kind == protowire.Fixed64Type:
 			e.Time = time.Unix(0, int64(u)).UTC()
 		case num == entryFieldRoom && kind == protowire.BytesType:
-			e.Room = text()
+			e.Room = interned.text(num, v)
 		case num == entryFieldNamespace && kind == protowire.BytesType:
-			e.Namespace = text()
+			e.Namespace = interned.text(num, v)
 		case num == entryFieldSid && kind == protowire.BytesType:
-			e.Sid = text()
+			e.Sid = interned.text(num, v)
 		case num == entryFieldJSON && kind == protowire.BytesType:
 			e.Value.JSON, found = json.RawMessage(v[:len(v):len(v)]), true
 		case num == entryFieldAttachment && kind == protowire.BytesType:
 			e.Value.Attachments = append(e.Value.Attachments, v[:len(v):len(v)])
 		}
-		return nil
-	})
-	if err == nil && !found {
-		err = fmt.Errorf("entry without a value")
 	}
-	return err
+	if !found {
+		return errors.New("entry without a value")
+	}
+	return nil
 }
 
 // errStop ends eachWireField before the end of the data.
@@ -216,27 +239,7 @@ var errStop = errors.New("stop")
 // eachWireField calls f for each field of a protobuf message: with its bytes, or its number.
 func eachWireField(data []byte, f func(num protowire.Number, kind protowire.Type, v []byte, u uint64) error) error {
 	for len(data) > 0 {
-		num, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		data = data[n:]
-		var v []byte
-		var u uint64
-		switch kind {
-		case protowire.BytesType:
-			v, n = protowire.ConsumeBytes(data)
-		case protowire.VarintType:
-			u, n = protowire.ConsumeVarint(data)
-		case protowire.Fixed64Type:
-			u, n = protowire.ConsumeFixed64(data)
-		case protowire.Fixed32Type:
-			var u32 uint32
-			u32, n = protowire.ConsumeFixed32(data)
-			u = uint64(u32)
-		default:
-			n = protowire.ConsumeFieldValue(num, kind, data)
-		}
+		num, kind, v, u, n := wireField(data)
 		if n < 0 {
 			return protowire.ParseError(n)
 		}
@@ -249,4 +252,32 @@ func eachWireField(data []byte, f func(num protowire.Number, kind protowire.Type
 		}
 	}
 	return nil
+}
+
+// wireField reads the first field of a protobuf message: its bytes, or its number. n is how long it is, or negative an
+// error for [protowire.ParseError].
+func wireField(data []byte) (num protowire.Number, kind protowire.Type, v []byte, u uint64, n int) {
+	num, kind, tag := protowire.ConsumeTag(data)
+	if tag < 0 {
+		return 0, 0, nil, 0, tag
+	}
+	data = data[tag:]
+	switch kind {
+	case protowire.BytesType:
+		v, n = protowire.ConsumeBytes(data)
+	case protowire.VarintType:
+		u, n = protowire.ConsumeVarint(data)
+	case protowire.Fixed64Type:
+		u, n = protowire.ConsumeFixed64(data)
+	case protowire.Fixed32Type:
+		var u32 uint32
+		u32, n = protowire.ConsumeFixed32(data)
+		u = uint64(u32)
+	default:
+		n = protowire.ConsumeFieldValue(num, kind, data)
+	}
+	if n < 0 {
+		return 0, 0, nil, 0, n
+	}
+	return num, kind, v, u, tag + n
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,12 +34,15 @@ type Journal struct {
 	queue   queue
 	broken  map[key]broken
 	first   struct{ seq, offset uint64 } // of the oldest block, as seen last
+	marks   []*block                     // heads, sorted; see search
+	passed  int64                        // bytes of blocks since the last one that apply marked
+
+	reading chan struct{}         // a place for each who may read the stream now
+	lastKey atomic.Pointer[named] // of the latest Append
 
 	ill bool // what OnHealth was told last; the writer's
 
 	unreadable atomic.Uint64 // messages that readers had to leave out
-	readers    atomic.Int64  // cursors that read the stream now
-	written    atomic.Int64  // when the latest block came, Unix nanoseconds
 
 	kick   chan struct{} // there may be something to read that live did not bring
 	stop   chan struct{} // closed when the writer is to write what waits, and end
@@ -85,6 +89,7 @@ func open(ctx context.Context, opts Options) (*Journal, error) {
 		changed: make(chan struct{}),
 		ended:   make(chan struct{}),
 		broken:  map[key]broken{},
+		reading: make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 		kick:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
@@ -195,7 +200,7 @@ func (j *Journal) load(ctx context.Context) error {
 		next, rebuilt = max(next, j.table.next), true
 		t.stored = max(t.stored, j.table.stored)
 	}
-	j.table, j.cache, j.cached, j.unsaved = t, nil, 0, extentOf{}
+	j.table, j.cache, j.cached, j.unsaved, j.marks = t, nil, 0, extentOf{}, nil
 	j.mu.Unlock()
 	if err := j.warm(ctx, x.first); err != nil {
 		return err
@@ -311,7 +316,10 @@ func (j *Journal) apply(b *block) {
 	j.table.apply(b)
 	j.unsaved.blocks++
 	j.unsaved.bytes += int64(b.size)
-	j.written.Store(time.Now().UnixNano())
+	if j.passed += int64(b.size); j.passed >= markBytes {
+		j.passed = 0
+		j.mark(b)
+	}
 	j.keep(b)
 	close(j.changed)
 	j.changed = make(chan struct{})

@@ -44,6 +44,9 @@ const (
 
 	fetchMessages = 1024
 	fetchBytes    = 256 << 10
+	// Of those who replay: smaller, so that those who are live need not wait long for the server.
+	readMessages = 128
+	readBytes    = 64 << 10
 )
 
 func (s *store) blockSubject() string { return s.opts.Stream + ".block" }
@@ -130,10 +133,13 @@ func (s *store) connect(ctx context.Context) error {
 		return err
 	}
 	var err error
-	for _, c := range []**nats.Conn{&nc, &rc} {
-		if *c, err = s.dial(options); err != nil {
-			return fail(fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err))
-		}
+	nc, err = s.dial(options)
+	if err == nil {
+		// For as many messages as get asks for; the default of 64 Ki costs 512 KiB a call.
+		rc, err = s.dial(append(options, nats.SyncQueueLen(fetchMessages+16)))
+	}
+	if err != nil {
+		return fail(fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err))
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {

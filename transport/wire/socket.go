@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -286,27 +287,20 @@ func AppendFrame(dst []byte, binary bool, parts ...[]byte) []byte {
 	return dst
 }
 
-// appendHeader appends the header of an unmasked frame of n bytes.
-func appendHeader(dst []byte, binary bool, n int) []byte {
-	op := ws.OpText
-	if binary {
-		op = ws.OpBinary
+// appendHeader appends the header of an unmasked frame of n bytes (RFC 6455 section 5.2). Each frame passes here, so it is
+// written by hand.
+func appendHeader(dst []byte, isBinary bool, n int) []byte {
+	first := byte(0x80 | ws.OpText)
+	if isBinary {
+		first = byte(0x80 | ws.OpBinary)
 	}
-	var buf headerWriter
-	// Cannot fail: the length is not negative and the buffer takes everything.
-	_ = ws.WriteHeader(&buf, ws.Header{Fin: true, OpCode: op, Length: int64(n)})
-	return append(dst, buf.b[:buf.n]...)
-}
-
-type headerWriter struct {
-	b [ws.MaxHeaderSize]byte
-	n int
-}
-
-func (w *headerWriter) Write(p []byte) (int, error) {
-	n := copy(w.b[w.n:], p)
-	w.n += n
-	return n, nil
+	switch {
+	case n < 126:
+		return append(dst, first, byte(n))
+	case n < 1<<16:
+		return append(dst, first, 126, byte(n>>8), byte(n))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(n))
 }
 
 // TextFrame returns the packet as one unmasked text frame, made in the spare bytes before the

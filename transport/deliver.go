@@ -1,0 +1,131 @@
+package transport
+
+// deliver sends entries, in order, to those that they are for. What lies together, for the same room and from the same client, goes
+// out together: each queue is locked once, and each writer woken once, for all of it.
+func (f *Feed) deliver(entries []JournalEntry) {
+	for len(entries) > 0 {
+		n := 1
+		for n < len(entries) && sameWay(&entries[0], &entries[n]) {
+			n++
+		}
+		last := entries[n-1].Offset
+		// Before the sockets are looked at: see follower.
+		f.delivered.Store(last)
+		if r := f.relay(entries[0].Namespace); r != nil {
+			r.deliver(entries[:n])
+		}
+		f.pushed.Store(last)
+		entries = entries[n:]
+	}
+}
+
+// sameWay tells whether two entries are for the same sockets.
+func sameWay(a, b *JournalEntry) bool {
+	return a.Room == b.Room && a.Sid == b.Sid && a.Namespace == b.Namespace
+}
+
+// entryDelivery is the way of entries for the same sockets into queues.
+type entryDelivery struct {
+	delivery
+	relay   *Relay
+	entries []JournalEntry
+	plain   []*Frame // of each entry, under each name
+	size    int      // of plain
+	noted   []*Frame // with their offsets; made when the first follower needs them
+	behind  []*Socket
+}
+
+// deliver sends entries for the same room, from the same client: to each follower with its offset.
+func (r *Relay) deliver(entries []JournalEntry) {
+	d := entryDelivery{relay: r, entries: entries, plain: make([]*Frame, 0, len(entries)*len(r.heads))}
+	var s slab
+	for i := range entries {
+		for _, name := range r.heads {
+			f := s.entryFrame(r.ns.name, name, &entries[i], false, false)
+			d.plain = append(d.plain, f)
+			d.size += f.size
+		}
+	}
+	r.ns.hub.deliver(&d)
+	for _, s := range d.behind {
+		s.follow(r)
+	}
+}
+
+// deliver pushes entries to all that their room selects but to their sender. Only the feed's goroutine calls it, so that
+// it may change followers under the read lock: whoever else does holds the write lock.
+func (h *hub) deliver(d *entryDelivery) {
+	room, sid := d.entries[0].Room, d.entries[0].Sid
+	h.mu.RLock()
+	members := h.all.members
+	if room != "" {
+		members = nil
+		if r := h.rooms[room]; r != nil {
+			members = r.members
+		}
+		// A sid is a room too.
+		if s := h.bySid[room]; s != nil && room != sid {
+			d.entriesTo(s)
+		}
+	}
+	sender := h.bySid[sid]
+	for _, s := range members {
+		if s != sender {
+			d.entriesTo(s)
+		}
+	}
+	h.mu.RUnlock()
+	h.finish(&d.delivery)
+}
+
+// entriesTo queues the entries for s. hub.mu is held.
+func (d *entryDelivery) entriesTo(s *Socket) {
+	fl := s.follows
+	if fl == nil {
+		d.all(s, d.plain, d.size)
+		return
+	}
+	last := d.entries[len(d.entries)-1].Offset
+	if fl.catching || last < fl.next {
+		return
+	}
+	first := 0
+	for d.entries[first].Offset < fl.next {
+		first++
+	}
+	frames := d.notedFrames()[first*len(d.relay.heads):]
+	size := 0
+	for _, f := range frames {
+		size += f.size
+	}
+	if !s.outbox.hasRoom(size) {
+		fl.catching, fl.next = true, d.entries[first].Offset
+		d.behind = append(d.behind, s)
+		return
+	}
+	d.all(s, frames, size)
+}
+
+func (d *entryDelivery) all(s *Socket, frames []*Frame, size int) {
+	if s.outbox.pushAll(frames, size) {
+		d.pushed += uint64(len(frames))
+		return
+	}
+	for _, f := range frames {
+		d.frame = f
+		d.to(s)
+	}
+}
+
+func (d *entryDelivery) notedFrames() []*Frame {
+	if d.noted == nil {
+		d.noted = make([]*Frame, 0, len(d.plain))
+		var s slab
+		for i := range d.entries {
+			for _, name := range d.relay.heads {
+				d.noted = append(d.noted, s.entryFrame(d.relay.ns.name, name, &d.entries[i], true, false))
+			}
+		}
+	}
+	return d.noted
+}

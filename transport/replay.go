@@ -1,0 +1,178 @@
+package transport
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// A replay is paced so that those who are live feel little of it, however many replay at once: few work at a time, each for a
+// short while, and then lets all others go first. It has no rate: where nobody else has anything to do it goes as fast as its client
+// reads.
+const (
+	replayWork   = 150 * time.Microsecond // of one turn, about
+	replayLook   = 16                     // entries between two looks at the clock
+	replayBytes  = 32 << 10               // queued together
+	replayFrames = 64
+)
+
+// replay is one follower's way through the journal.
+type replay struct {
+	socket *Socket
+	relay  *Relay
+	feed   *Feed
+	slab   slab
+	frames []*Frame // not queued yet
+	size   int
+	limit  int // of size
+
+	turn  bool // it holds one of Feed.turns
+	until time.Time
+	looks int
+}
+
+// replayTurns is how many replays may work at a time.
+func replayTurns() int { return max(runtime.GOMAXPROCS(0)/2, 1) }
+
+// catchUp sends what stands in the journal from the offset on, and makes s live when there is no more.
+func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint64) error {
+	feed, h := r.opts.Feed, s.ns.hub
+	p := replay{socket: s, relay: r, feed: feed, limit: min(replayBytes, s.outbox.limit/8)}
+	defer p.stand()
+	for {
+		last := feed.delivered.Load()
+		if last < next {
+			h.mu.Lock()
+			if feed.delivered.Load() < next {
+				if s.follows == fl {
+					fl.catching, fl.next = false, next
+				}
+				h.mu.Unlock()
+				return nil
+			}
+			h.mu.Unlock()
+			continue
+		}
+		if err := p.read(ctx, next, last); err != nil {
+			return err
+		}
+		next = last + 1
+	}
+}
+
+// read sends the entries from next to last.
+func (p *replay) read(ctx context.Context, next, last uint64) error {
+	if err := p.work(ctx); err != nil {
+		return err
+	}
+	for e, err := range p.feed.journal.Read(ctx, next, last) {
+		if err != nil {
+			return err
+		}
+		if p.socket.sees(&e) {
+			if err := p.send(ctx, &e); err != nil {
+				return err
+			}
+		}
+		if p.looks++; p.looks%replayLook == 0 && time.Now().After(p.until) {
+			p.stand()
+			p.feed.breath.take()
+			if err := p.work(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return p.flush(ctx)
+}
+
+// work waits for a turn.
+func (p *replay) work(ctx context.Context) error {
+	if !p.turn {
+		select {
+		case p.feed.turns <- struct{}{}:
+			p.turn = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	p.until = time.Now().Add(replayWork)
+	return nil
+}
+
+// stand gives the turn to somebody else.
+func (p *replay) stand() {
+	if p.turn {
+		<-p.feed.turns
+		p.turn = false
+	}
+}
+
+func (p *replay) send(ctx context.Context, e *JournalEntry) error {
+	for _, name := range p.relay.heads {
+		f := p.slab.entryFrame(p.socket.ns.name, name, e, true, true)
+		if p.size+f.size > p.limit || len(p.frames) == replayFrames {
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
+		}
+		p.frames = append(p.frames, f)
+		p.size += f.size
+	}
+	return nil
+}
+
+// flush queues what has been made, once there is room for it: the client takes what it can, and no more is made.
+func (p *replay) flush(ctx context.Context) error {
+	if len(p.frames) == 0 {
+		return nil
+	}
+	s := p.socket
+	if !s.outbox.takes(p.size) {
+		p.stand()
+		if err := s.outbox.await(ctx, p.size); err != nil {
+			return err
+		}
+		if err := p.work(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.pushAll(p.frames, p.size); err != nil {
+		return err
+	}
+	p.frames, p.size = p.frames[:0], 0
+	return nil
+}
+
+// sees tells whether an entry is for s: to everyone, or to a room that s is in, and not from s itself.
+func (s *Socket) sees(e *JournalEntry) bool {
+	if e.Namespace != s.ns.name || e.Sid == s.sid {
+		return false
+	}
+	if e.Room == "" {
+		return true
+	}
+	h := s.ns.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return s.inLocked(e.Room)
+}
+
+// pushAll queues frames for this client alone, which has been let in.
+func (s *Socket) pushAll(frames []*Frame, size int) error {
+	s.mu.Lock()
+	closed := s.state == socketClosed
+	s.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if s.outbox.pushAll(frames, size) {
+		s.ns.server.opts.Counters.EventsOut.Add(uint64(len(frames)))
+		return nil
+	}
+	for _, f := range frames {
+		if err := s.push(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
