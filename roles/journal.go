@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"text/tabwriter"
@@ -288,10 +287,10 @@ func journalList(c *cli.Context, r *journalReader) error {
 		return writeListJSON(c.App.Writer, t, state)
 	}
 	if state.First == 0 {
-		_, err := fmt.Fprintf(c.App.Writer, "%s: empty; the next offset is %d\n", r.journal.Place(), state.Last+1)
+		_, err := fmt.Fprintf(c.App.Writer, "%s: journal %s, empty; the next offset is %d\n", r.journal.Place(), state.ID, state.Last+1)
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%s: offsets %d to %d, %s\n", r.journal.Place(), state.First, state.Last, roughBytes(state.Bytes))
+	fmt.Fprintf(c.App.Writer, "%s: journal %s, offsets %d to %d, %s\n", r.journal.Place(), state.ID, state.First, state.Last, roughBytes(state.Bytes))
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SOURCE\tBOOT\tENTRIES\tSEQ\tMISSING\tOFFSETS\tFIRST\tLAST")
 	for _, s := range t.tracker.Stats() {
@@ -334,10 +333,14 @@ func journalVerify(c *cli.Context, r *journalReader) error {
 		}
 		return fmt.Errorf("%s is damaged, see above", r.journal.Place())
 	}
-	if t.entries == 0 {
-		_, err = io.WriteString(out, "nothing to verify\n")
+	state, err := r.journal.State(c.Context)
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%d entries, offsets %d to %d without a hole, each readable, none twice\n", t.entries, t.first.Offset, t.last.Offset)
+	if t.entries == 0 {
+		_, err = fmt.Fprintf(out, "journal %s: nothing to verify\n", state.ID)
+		return err
+	}
+	_, err = fmt.Fprintf(out, "journal %s: %d entries, offsets %d to %d without a hole, each readable, none twice\n", state.ID, t.entries, t.first.Offset, t.last.Offset)
 	return err
 }

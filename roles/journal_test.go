@@ -86,7 +86,7 @@ func TestJournalCommand(t *testing.T) {
 			}
 			list := strings.Split(journal("ls"), "\n")
 			want := []string{"SOURCE BOOT ENTRIES SEQ MISSING OFFSETS FIRST LAST", "tbm-1 a 5 1-5 0 1-5", "tbm-1 b 4 1-6 2 6-9", "tbm-2 c 1 1-1 0 10-10", "(others) 1"}
-			if len(list) != 7 || !strings.HasPrefix(list[0], dir+": offsets 1 to 11, ") {
+			if len(list) != 7 || !strings.HasPrefix(list[0], dir+": journal ") || !strings.Contains(list[0], ", offsets 1 to 11, ") {
 				t.Fatalf("ls: %q", list)
 			}
 			for i, w := range want {

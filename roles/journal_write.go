@@ -97,12 +97,13 @@ func writeListJSON(w io.Writer, t *tally, state transport.JournalState) error {
 		LastStored  time.Time `json:"last_stored"`
 	}
 	list := struct {
-		First  uint64 `json:"first_offset"`
-		Last   uint64 `json:"last_offset"`
-		Bytes  uint64 `json:"bytes"`
-		Others uint64 `json:"others"`
-		Runs   []run  `json:"runs"`
-	}{state.First, state.Last, state.Bytes, t.others, []run{}}
+		Journal string `json:"journal"`
+		First   uint64 `json:"first_offset"`
+		Last    uint64 `json:"last_offset"`
+		Bytes   uint64 `json:"bytes"`
+		Others  uint64 `json:"others"`
+		Runs    []run  `json:"runs"`
+	}{state.ID, state.First, state.Last, state.Bytes, t.others, []run{}}
 	for _, s := range t.tracker.Stats() {
 		r := t.runs[[2]string{s.Source, s.Boot}]
 		list.Runs = append(list.Runs, run{s.Source, s.Boot, s.Received, s.First, s.Last, s.Missing, s.OutOfOrder,

@@ -55,10 +55,13 @@ type loggerRole struct {
 	fileForm *lineForm // nil without a file
 	tracker  transport.Tracker
 	watches  *watches
-	packet   telemetry.Packet // the last one, whose memory is used again
-	began    bool             // out has its header
-	offset   uint64           // in the journal, of the last event; 0 if it is not known
-	lastName string           // that event's
+	packet   telemetry.Packet   // the last one, whose memory is used again
+	began    bool               // out has its header
+	place    recording.Place    // in the journal, of the last event
+	lastName string             // that event's
+	skipped  bool               // that event was not logged: it had been
+	path     string             // of the file; empty without one
+	logged   *transport.Tracker // not nil once another journal was met; what the file held then
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
@@ -113,7 +116,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	}
 	l.client.On("dropped", l.droppedByServer)
 	// Last, since it has to be closed again.
-	if path := c.String("output"); path != "" {
+	if path := l.path; path != "" {
 		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
 		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
 			return nil, err
@@ -205,13 +208,20 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	offset, repeat := l.isRepeat(ev)
+	e, ok := transport.EnvelopeOf(v)
+	known := &e
+	if !ok {
+		known = nil
+	}
+	offset, repeat := l.isRepeat(ev, known)
 	if repeat {
 		return
 	}
 	l.received++
 	r := recording.Record{Received: l.now().UTC(), Event: ev.Name, Offset: offset}
-	e, ok := transport.EnvelopeOf(v)
+	if offset > 0 {
+		r.Journal = l.place.Journal
+	}
 	if !ok {
 		l.others++
 		r.Value = &v

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
 	"tbmsock/telemetry/recording"
@@ -65,13 +66,14 @@ func sinceFlag() cli.Flag {
 // further connection.
 func (l *loggerRole) follow(c *cli.Context, rooms []string) error {
 	first := c.Generic("since").(*sinceValue).since
-	if path := c.String("output"); path != "" && !c.IsSet("since") {
-		offset, err := recording.LastOffset(path)
+	l.path = c.String("output")
+	if path := l.path; path != "" && !c.IsSet("since") {
+		place, err := recording.LastPlace(path)
 		if err != nil {
 			return fmt.Errorf("--output %s: %w", path, err)
 		}
-		if l.offset = offset; offset > 0 {
-			l.log.WithField("file", path).WithField("offset", offset).Info("going on behind the file's last packet")
+		if l.place = place; place.Offset > 0 {
+			l.log.WithFields(logrus.Fields{"file": path, "offset": place.Offset, "journal": place.Journal}).Info("going on behind the file's last packet")
 		}
 	}
 	return l.client.Follow(transport.FollowOptions{
@@ -85,17 +87,48 @@ func (l *loggerRole) follow(c *cli.Context, rooms []string) error {
 func (l *loggerRole) from(status transport.JournalStatus, first transport.Since) transport.Since {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	was := l.place
+	l.place.Journal = status.Journal
+	fields := logrus.Fields{"offset": was.Offset, "journal_first": status.First, "journal_last": status.Last}
 	switch {
-	case l.offset == 0:
-		return first
-	case status.Last < l.offset:
-		l.log.WithField("journal_last", status.Last).WithField("offset", l.offset).Warn("the server's journal is another one, or has been cut: everything in it is taken")
-		l.offset = 0
+	case was.Offset == 0 && l.logged != nil: // a link that broke before the new journal's first event came
 		return transport.Since{Offset: 1}
-	case status.First > l.offset+1:
-		l.log.WithField("journal_first", status.First).WithField("offset", l.offset).Error("the server no longer has what came next: packets are missing")
+	case was.Offset == 0:
+		return first
+	case was.Journal != "" && status.Journal != "" && was.Journal != status.Journal:
+		fields["journal"], fields["journal_before"] = status.Journal, was.Journal
+		l.log.WithFields(fields).Warn("the server has another journal than the one that was followed: everything in it is taken, but for packets that have been logged")
+		l.beginAnew()
+		return transport.Since{Offset: 1}
+	case status.Last < was.Offset: // also a journal that was set back to a copy of an earlier day
+		l.log.WithFields(fields).Warn("the server's journal is another one, or has been cut: everything in it is taken, but for packets that have been logged")
+		l.beginAnew()
+		return transport.Since{Offset: 1}
+	case status.First > was.Offset+1:
+		l.log.WithFields(fields).Error("the server no longer has what came next: packets are missing")
 	}
-	return transport.Since{Offset: l.offset + 1}
+	return transport.Since{Offset: was.Offset + 1}
+}
+
+// beginAnew is for a journal whose offsets say nothing of what has been logged: from now on (source, boot, seq) tells. What this
+// process has logged it knows; what others have is read from the file. l.mu is held.
+func (l *loggerRole) beginAnew() {
+	l.place.Offset = 0
+	if l.logged != nil {
+		return
+	}
+	l.logged = &transport.Tracker{}
+	if l.path == "" {
+		return
+	}
+	if err := recording.Envelopes(l.path, l.logged); err != nil {
+		l.log.WithError(err).Warn("what the file holds cannot be read: packets may be written to it twice")
+	}
+}
+
+// hasLogged tells whether a packet of another journal has been logged. l.mu is held.
+func (l *loggerRole) hasLogged(e *transport.Envelope) bool {
+	return l.logged != nil && (l.logged.Has(e) || l.tracker.Has(e))
 }
 
 func (l *loggerRole) following(offset uint64, err error) {
@@ -110,19 +143,22 @@ func (l *loggerRole) following(offset uint64, err error) {
 		l.log.WithError(err).Warn("the journal cannot be followed")
 	}
 	l.mu.Lock()
-	l.offset = 0 // its offsets, if it had any, say nothing any more
+	l.place = recording.Place{} // its offsets, if it had any, say nothing any more
 	l.mu.Unlock()
 }
 
 // isRepeat notes the event's offset, and tells whether it has been logged already. l.mu is held.
-func (l *loggerRole) isRepeat(ev *transport.Event) (offset uint64, repeat bool) {
+func (l *loggerRole) isRepeat(ev *transport.Event, e *transport.Envelope) (offset uint64, repeat bool) {
 	offset, _, ok := transport.OffsetOf(ev)
 	if !ok {
 		return 0, false
 	}
-	if offset < l.offset || offset == l.offset && ev.Name == l.lastName {
+	switch last := l.place.Offset; {
+	case offset < last || offset == last && ev.Name == l.lastName:
 		return offset, true
+	case offset > last: // not the same event under another name
+		l.skipped = e != nil && l.hasLogged(e)
 	}
-	l.offset, l.lastName = offset, ev.Name
-	return offset, false
+	l.place.Offset, l.lastName = offset, ev.Name
+	return offset, l.skipped
 }

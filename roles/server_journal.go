@@ -80,7 +80,7 @@ func (s *serverRole) openJournal(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("journal: %w", err), j.Close(context.WithoutCancel(ctx)))
 	}
-	s.log.WithFields(logrus.Fields{"place": j.Place(), "first": state.First, "last": state.Last, "bytes": state.Bytes,
+	s.log.WithFields(logrus.Fields{"place": j.Place(), "id": state.ID, "first": state.First, "last": state.Last, "bytes": state.Bytes,
 		"took": time.Since(began).Round(time.Millisecond).String()}).Info("journal open")
 	s.mu.Lock()
 	s.journal, s.feed = j, feed

@@ -150,6 +150,11 @@ func (f *following) join(c *Client, cc *clientConn, status JournalStatus) {
 		}
 		var a Ack
 		_ = args.Decode(&a)
+		if a.Journal != status.Journal {
+			// It has changed since it was asked for, and the place is one of the old one's.
+			cc.conn.Close(ReasonTransportError, fmt.Errorf("the server's journal is %s, and was %s", a.Journal, status.Journal))
+			return
+		}
 		f.OnFollow(a.Offset, nil)
 		if c.opts.OnJoin != nil {
 			for _, room := range f.Rooms {

@@ -111,10 +111,12 @@ func refusal(err error) Ack {
 
 // JournalStatus answers the event "journal" of a client that asks, and tells clients of trouble.
 type JournalStatus struct {
-	OK    bool      `json:"ok"`
-	First uint64    `json:"first,omitempty"` // offset of the oldest entry
-	Last  uint64    `json:"last,omitempty"`  // offset given last
-	Error *AckError `json:"error,omitempty"`
+	OK bool `json:"ok"`
+	// Journal is its id: offsets of another one say nothing. Empty from servers that tell none.
+	Journal string    `json:"journal,omitempty"`
+	First   uint64    `json:"first,omitempty"` // offset of the oldest entry
+	Last    uint64    `json:"last,omitempty"`  // offset given last
+	Error   *AckError `json:"error,omitempty"`
 }
 
 // status answers a client that asks for the journal's state. A server that keeps none says so.
@@ -130,7 +132,7 @@ func (r *Relay) status(_ context.Context, ev *Event) {
 		answer(ev, refusal(err))
 		return
 	}
-	_ = ev.Ack(JournalStatus{OK: true, First: s.First, Last: s.Last})
+	_ = ev.Ack(JournalStatus{OK: true, Journal: s.ID, First: s.First, Last: s.Last})
 }
 
 // store appends a client's event, in whose argument env was read; the answer comes when it is as durable as the journal is set to make it.

@@ -63,6 +63,11 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 	ctx, cancel := context.WithTimeout(ev.Socket().Context(), locateTimeout)
 	defer cancel()
 	journal := r.opts.Feed.journal
+	state, err := journal.State(ctx)
+	if err != nil {
+		answer(ev, refusal(err))
+		return
+	}
 	var from uint64
 	if start.Last == 0 && since.Last != nil { // the last none: what comes from now on
 		from = r.opts.Feed.pushed.Load() + 1
@@ -83,7 +88,7 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 			return
 		}
 	}
-	a := Ack{OK: true, Offset: from}
+	a := Ack{OK: true, Offset: from, Journal: state.ID}
 	if len(rooms) > 0 {
 		a.Room = rooms[0]
 	}

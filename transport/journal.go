@@ -28,6 +28,9 @@ type JournalEntry struct {
 
 // JournalState is how much a journal holds.
 type JournalState struct {
+	// ID tells this journal from any other: made with it, the same for all nodes, and after any restart. Offsets mean
+	// something in the journal with the ID alone.
+	ID    string
 	First uint64 // offset of the oldest entry; 0 if there is none
 	Last  uint64 // offset given last; it stays when the entry itself has aged out
 	Bytes uint64 // on disk, or in memory, with all that is around the entries

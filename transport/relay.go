@@ -90,8 +90,10 @@ type Ack struct {
 	OK   bool   `json:"ok"`
 	Room string `json:"room,omitempty"`
 	// Offset is the event's place in the journal; of a join with since, that of the first that may be replayed.
-	Offset uint64    `json:"offset,omitempty"`
-	Error  *AckError `json:"error,omitempty"`
+	Offset uint64 `json:"offset,omitempty"`
+	// Journal is, of a join with since, the id of the journal that the offsets are of.
+	Journal string    `json:"journal,omitempty"`
+	Error   *AckError `json:"error,omitempty"`
 }
 
 // AckError says why not.

@@ -28,6 +28,7 @@ type Tracker struct {
 type sourceTrack struct {
 	stats SourceStats
 	holes []hole // in order
+	vague uint64 // up to here holes have been forgotten
 }
 
 type hole struct{ from, to uint64 } // inclusive
@@ -57,6 +58,7 @@ func (s *sourceTrack) add(seq uint64) {
 		if len(s.holes) > maxHoles {
 			st.Missing += s.holes[0].to - s.holes[0].from + 1
 			st.Gaps++
+			s.vague = s.holes[0].to
 			s.holes = s.holes[1:]
 		}
 		st.Last = seq
@@ -75,14 +77,30 @@ func (s *sourceTrack) add(seq uint64) {
 	st.Received++
 }
 
-// fill takes seq out of its hole; false if it is in none.
-func (s *sourceTrack) fill(seq uint64) bool {
+// Has tells whether the envelope has been added before, as far as that is remembered: false may be wrong, true is not.
+func (t *Tracker) Has(e *Envelope) bool {
+	s := t.bySource[[2]string{e.Source, e.Boot}]
+	if s == nil || e.Seq < s.stats.First || e.Seq > s.stats.Last || e.Seq <= s.vague {
+		return false
+	}
+	i := s.holeAt(e.Seq)
+	return i == len(s.holes) || s.holes[i].from > e.Seq
+}
+
+// holeAt is the first hole that does not end before seq.
+func (s *sourceTrack) holeAt(seq uint64) int {
 	i, _ := slices.BinarySearchFunc(s.holes, seq, func(h hole, seq uint64) int {
 		if h.to < seq {
 			return -1
 		}
 		return 1
 	})
+	return i
+}
+
+// fill takes seq out of its hole; false if it is in none.
+func (s *sourceTrack) fill(seq uint64) bool {
+	i := s.holeAt(seq)
 	if i == len(s.holes) || s.holes[i].from > seq {
 		return false
 	}

@@ -70,3 +70,32 @@ func TestTrackerAgainstModel(t *testing.T) {
 		}
 	}
 }
+
+func TestTrackerHas(t *testing.T) {
+	var tr Tracker
+	at := func(seq uint64) *Envelope { return &Envelope{Source: "s", Boot: "b", Seq: seq} }
+	for _, seq := range []uint64{3, 4, 8, 6} {
+		tr.Add(at(seq))
+	}
+	for seq, want := range map[uint64]bool{1: false, 2: false, 3: true, 4: true, 5: false, 6: true, 7: false, 8: true, 9: false} {
+		if got := tr.Has(at(seq)); got != want {
+			t.Errorf("Has(%d) is %t", seq, got)
+		}
+	}
+	if tr.Has(&Envelope{Source: "s", Boot: "c", Seq: 3}) {
+		t.Error("it has a packet of another run")
+	}
+	// More holes than are remembered: what lies in those that were forgotten may not be taken for there.
+	var holed Tracker
+	for seq := uint64(2); seq <= 2*(maxHoles+10); seq += 2 {
+		holed.Add(at(seq))
+	}
+	for seq := uint64(3); seq < 2*(maxHoles+10); seq += 2 {
+		if holed.Has(at(seq)) {
+			t.Fatalf("it has %d, which never came", seq)
+		}
+	}
+	if !holed.Has(at(2 * maxHoles)) {
+		t.Error("what came last is not known")
+	}
+}

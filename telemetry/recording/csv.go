@@ -16,7 +16,7 @@ import (
 
 // csvHead are the columns before the channels; value, the last column, is what an event without a packet
 // carries, as JSON.
-var csvHead = []string{"received", "event", "offset", "source", "boot", "seq", "time", "room", "machine", "state", "phase", "ring"}
+var csvHead = []string{"received", "event", "offset", "source", "boot", "seq", "time", "room", "machine", "state", "phase", "ring", "journal"}
 
 const csvTime = "2006-01-02T15:04:05.000000Z07:00"
 
@@ -57,7 +57,7 @@ func (c *CSV) Row(r *Record) []byte {
 	row := append(c.row[:0], make([]string, len(csvHead))...) //nolint:gocritic // c.row is set below, its memory is used again
 	row[0], row[1] = r.Received.UTC().Format(csvTime), r.Event
 	if r.Offset > 0 {
-		row[2] = strconv.FormatUint(r.Offset, 10)
+		row[2], row[12] = strconv.FormatUint(r.Offset, 10), r.Journal
 	}
 	if e := r.Envelope; e != nil {
 		row[3], row[4], row[5], row[7] = e.Source, e.Boot, strconv.FormatUint(e.Seq, 10), e.Room
@@ -122,6 +122,8 @@ func parseCSV(columns, row []string) (*Record, error) {
 			r.Event = text
 		case "offset":
 			r.Offset, err = strconv.ParseUint(text, 10, 64)
+		case "journal":
+			r.Journal = text
 		case "source":
 			e.Source = text
 		case "boot":

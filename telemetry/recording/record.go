@@ -14,6 +14,7 @@ type Record struct {
 	Received time.Time           // by the logger's clock, UTC
 	Event    string              // "log_telemetry"
 	Offset   uint64              // place in the server's journal; 0: not known
+	Journal  string              // id of the journal that Offset is of; empty: not known
 	Envelope *transport.Envelope // nil if the event carries none
 	Value    *transport.Value    // what an event without an envelope carries
 
@@ -46,6 +47,7 @@ type line struct {
 	Received time.Time           `json:"received"`
 	Event    string              `json:"event"`
 	Offset   uint64              `json:"offset,omitempty"`
+	Journal  string              `json:"journal,omitempty"`
 	Envelope *transport.Envelope `json:"envelope,omitempty"`
 	Value    *transport.Value    `json:"value,omitempty"` // binary parts as base64
 }
@@ -54,7 +56,7 @@ type line struct {
 // of a client that sends none. A packet of protobuf is written as JSON; bytes that are no packet as
 // base64.
 func (r *Record) AppendJSON(dst []byte) []byte {
-	out := line{Received: r.Received, Event: r.Event, Offset: r.Offset, Envelope: r.Envelope, Value: r.Value}
+	out := line{Received: r.Received, Event: r.Event, Offset: r.Offset, Journal: r.Journal, Envelope: r.Envelope, Value: r.Value}
 	if e := r.Envelope; e != nil && e.Packet == nil {
 		readable := *e
 		var err error
@@ -79,6 +81,7 @@ func ParseJSON(b []byte) (*Record, error) {
 		Received time.Time           `json:"received"`
 		Event    string              `json:"event"`
 		Offset   uint64              `json:"offset"`
+		Journal  string              `json:"journal"`
 		Envelope *transport.Envelope `json:"envelope"`
 		Value    json.RawMessage     `json:"value"`
 	}
@@ -88,7 +91,7 @@ func ParseJSON(b []byte) (*Record, error) {
 	if in.Event == "" {
 		return nil, fmt.Errorf("no line of a logger: it has no event")
 	}
-	r := &Record{Received: in.Received, Event: in.Event, Offset: in.Offset, Envelope: in.Envelope}
+	r := &Record{Received: in.Received, Event: in.Event, Offset: in.Offset, Journal: in.Journal, Envelope: in.Envelope}
 	if in.Value != nil {
 		r.Value = &transport.Value{JSON: in.Value}
 	}

@@ -10,67 +10,100 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"tbmsock/transport"
 )
 
-// LastOffset finds the offset of the last record in a logger's file, or, if it has none, in the file that was closed
-// last; 0 if no record has one. Half a line at the end does not count.
-func LastOffset(path string) (uint64, error) {
-	offset, err := lastOffsetIn(path)
-	if offset > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return offset, err
+// Place is where a logger's file ends: an offset, 0 for none, in the journal with the id, which is empty if the file does not tell.
+type Place struct {
+	Offset  uint64
+	Journal string
+}
+
+// LastPlace finds the place of the last record that has one in a logger's file, or, if it has none, in the file that was closed
+// last. Half a line at the end does not count.
+func LastPlace(path string) (Place, error) {
+	place, err := lastPlaceIn(path)
+	if place.Offset > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return place, err
 	}
+	for _, name := range closedFiles(path) {
+		if strings.HasSuffix(name, ".gz") {
+			place, err = lastPlaceThrough(name)
+		} else {
+			place, err = lastPlaceIn(name)
+		}
+		if place.Offset > 0 || err != nil {
+			return place, err
+		}
+	}
+	return Place{}, nil
+}
+
+// closedFiles are those that a logger with this file has closed, the latest first.
+func closedFiles(path string) []string {
 	f := &File{opts: Options{Path: path}, dir: filepath.Dir(path)}
 	closed := append(f.closed(""), f.closed(".gz")...)
 	slices.SortFunc(closed, func(a, b string) int {
 		return strings.Compare(strings.TrimSuffix(b, ".gz"), strings.TrimSuffix(a, ".gz"))
 	})
-	for _, name := range closed {
-		if strings.HasSuffix(name, ".gz") {
-			offset, err = lastOffsetThrough(name)
-		} else {
-			offset, err = lastOffsetIn(name)
-		}
-		if offset > 0 || err != nil {
-			return offset, err
-		}
-	}
-	return 0, nil
+	return closed
 }
 
-// lastOffsetIn reads the file from its end.
-func lastOffsetIn(path string) (uint64, error) {
+// Envelopes notes what stands in a logger's file, and in the one that was closed before it: what a logger that meets another journal
+// need not write again. Lines that cannot be read are left out.
+func Envelopes(path string, seen *transport.Tracker) error {
+	names := []string{path}
+	if closed := closedFiles(path); len(closed) > 0 {
+		names = append(names, closed[0])
+	}
+	for _, name := range names {
+		err := eachRecord(name, func(r *Record) {
+			if r.Envelope != nil {
+				seen.Add(r.Envelope)
+			}
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastPlaceIn reads the file from its end.
+func lastPlaceIn(path string) (Place, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return Place{}, err
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return Place{}, err
 	}
 	columns, err := columnsOf(f)
 	if err != nil {
-		return 0, err
+		return Place{}, err
 	}
 	end, err := lastLineEnd(f, info.Size())
 	if err != nil {
-		return 0, err
+		return Place{}, err
 	}
 	for end > 0 {
 		start, err := lastLineEnd(io.NewSectionReader(f, 0, end-1), end-1)
 		if err != nil {
-			return 0, err
+			return Place{}, err
 		}
 		line := make([]byte, end-start)
 		if _, err := f.ReadAt(line, start); err != nil {
-			return 0, err
+			return Place{}, err
 		}
 		if r := parseLine(columns, line); r != nil && r.Offset > 0 {
-			return r.Offset, nil
+			return Place{r.Offset, r.Journal}, nil
 		}
 		end = start
 	}
-	return 0, nil
+	return Place{}, nil
 }
 
 // columnsOf are the names in the first line of a CSV file; nil for JSON Lines.
@@ -107,24 +140,33 @@ func parseLine(columns []string, line []byte) *Record {
 	return r
 }
 
-// lastOffsetThrough reads a compressed file from its beginning.
-func lastOffsetThrough(path string) (uint64, error) {
+// lastPlaceThrough reads a compressed file from its beginning.
+func lastPlaceThrough(path string) (last Place, err error) {
+	err = eachRecord(path, func(r *Record) {
+		if r.Offset > 0 {
+			last = Place{r.Offset, r.Journal}
+		}
+	})
+	return last, err
+}
+
+// eachRecord calls f with all that can be read of a file; it is an error if the file itself cannot be.
+func eachRecord(path string, f func(*Record)) error {
 	r, err := OpenReader(path)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = r.Close() }()
-	var last uint64
 	for {
 		rec, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return last, nil
+			return nil
 		}
-		if err == nil && rec.Offset > 0 {
-			last = rec.Offset
+		if err == nil {
+			f(rec)
 		}
 		if err != nil && rec == nil && !strings.Contains(err.Error(), ", line ") {
-			return last, err // not of one line: the file itself cannot be read
+			return err // not of one line: the file itself cannot be read
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (j *Journal) State(ctx context.Context) (transport.JournalState, error) {
 	if err != nil {
 		return transport.JournalState{}, err
 	}
-	s := transport.JournalState{First: first, Last: next - 1, Bytes: x.bytes}
+	s := transport.JournalState{ID: x.id, First: first, Last: next - 1, Bytes: x.bytes}
 	if first == next {
 		s.First = 0
 	}

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +28,9 @@ type store struct {
 	nc *nats.Conn   // nil while there is none
 	rc *nats.Conn   // for reading, so that a replay is not in the way of what is written
 	js jetstream.JetStream
+
+	up   context.Context // of nc: ends when the connection is lost, since no answer comes any more
+	lost context.CancelFunc
 }
 
 // message is one message of the stream of blocks.
@@ -38,7 +40,6 @@ type message struct {
 }
 
 const (
-	ackTimeout   = 2 * time.Second
 	fetchTimeout = 5 * time.Second
 	setUpTimeout = 30 * time.Second
 
@@ -58,6 +59,7 @@ func (s *store) tableStream() string  { return s.opts.Stream + "_table" }
 func (s *store) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
 	defer cancel()
+	s.up, s.lost = context.WithCancel(context.Background())
 	if s.opts.URL == "" {
 		var err error
 		s.embedded, err = newEmbedded(s.opts)
@@ -133,7 +135,7 @@ func (s *store) connect(ctx context.Context) error {
 		return err
 	}
 	var err error
-	nc, err = s.dial(options)
+	nc, err = s.dial(append(options, nats.DisconnectErrHandler(func(*nats.Conn, error) { s.down() })))
 	if err == nil {
 		// For as many messages as get asks for; the default of 64 Ki costs 512 KiB a call.
 		rc, err = s.dial(append(options, nats.SyncQueueLen(fetchMessages+16)))
@@ -174,6 +176,14 @@ func (s *store) dial(options []nats.Option) (*nats.Conn, error) {
 		return nats.Connect("", append(options, nats.SetCustomDialer(windowDialer{s.window}))...)
 	}
 	return nats.Connect(s.opts.URL, options...)
+}
+
+// down ends the wait for answers that a lost connection owes, and lets the next connection begin anew.
+func (s *store) down() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost()
+	s.up, s.lost = context.WithCancel(context.Background())
 }
 
 // live takes what the server sends of each block once that is in the stream.
@@ -251,8 +261,14 @@ func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name str
 		return ErrNoJournal
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		c := jetstream.StreamConfig{Name: name, Description: description, Storage: storage, Replicas: s.opts.Replicas}
+		if name == s.opts.Stream {
+			c.Metadata = map[string]string{idKey: newID()}
+		}
 		set(&c)
 		_, err = js.CreateStream(ctx, c)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another node, just now, with an id of its own
+			_, err = js.Stream(ctx, name)
+		}
 	case err == nil && !s.opts.readOnly:
 		old := stream.CachedInfo().Config
 		c := old
@@ -304,6 +320,9 @@ func (s *store) disconnect() {
 
 func (s *store) close() error {
 	s.disconnect()
+	s.mu.Lock()
+	s.lost()
+	s.mu.Unlock()
 	if s.embedded != nil {
 		return s.embedded.close()
 	}
@@ -326,205 +345,6 @@ func (s *store) maxPayload() int64 {
 		return 0
 	}
 	return nc.MaxPayload()
-}
-
-// sequenceError is the answer to a block that was not published behind the last one.
-type sequenceError struct{ last uint64 }
-
-func (e *sequenceError) Error() string {
-	return fmt.Sprintf("the stream has gone on to message %d", e.last)
-}
-
-// errUnknown is wrapped by the errors of a publish that may have been done all the same.
-var errUnknown = errors.New("no answer")
-
-// publish appends a block behind the message last. It returns a *sequenceError if that is not the
-// latest any more.
-func (s *store) publish(ctx context.Context, data []byte, last uint64) (seq uint64, err error) {
-	m := &nats.Msg{Subject: s.blockSubject(), Data: data, Header: nats.Header{
-		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(last, 10)},
-	}}
-	return s.request(ctx, m)
-}
-
-// JetStream's error codes (https://github.com/nats-io/nats-server/blob/main/server/errors.json).
-const (
-	codeWrongLastSequence = 10071
-	codeResources         = 10023
-	codeStorageResources  = 10047
-	codeAccountResources  = 10002
-	codeStoreFailed       = 10077
-	codeMessageTooLarge   = 10054
-)
-
-func (s *store) request(ctx context.Context, m *nats.Msg) (uint64, error) {
-	nc, _, err := s.conn()
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	resp, err := nc.RequestMsgWithContext(ctx, m)
-	switch {
-	case errors.Is(err, nats.ErrMaxPayload):
-		return 0, fmt.Errorf("%w: %d bytes, and the NATS server takes %d", transport.ErrJournalTooLarge, len(m.Data), nc.MaxPayload())
-	case errors.Is(err, nats.ErrNoResponders):
-		return 0, fmt.Errorf("%w: JetStream does not answer", transport.ErrJournalUnavailable)
-	case errors.Is(err, nats.ErrReconnectBufExceeded):
-		return 0, fmt.Errorf("%w: no connection to %s", transport.ErrJournalUnavailable, s.place())
-	case err != nil:
-		return 0, fmt.Errorf("%w: %w: %w", transport.ErrJournalUnavailable, errUnknown, err)
-	}
-	var ack struct {
-		Seq   uint64              `json:"seq"`
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(resp.Data, &ack); err != nil || ack.Error == nil && ack.Seq == 0 {
-		return 0, fmt.Errorf("%w: %w: unreadable acknowledgement %.100q", transport.ErrJournalUnavailable, errUnknown, resp.Data)
-	}
-	if ack.Error == nil {
-		return ack.Seq, nil
-	}
-	switch int(ack.Error.ErrorCode) {
-	case codeWrongLastSequence:
-		e := &sequenceError{}
-		if _, err := fmt.Sscanf(ack.Error.Description, "wrong last sequence: %d", &e.last); err != nil {
-			return 0, fmt.Errorf("%w: %s", transport.ErrJournalUnavailable, ack.Error.Description)
-		}
-		return 0, e
-	case codeResources, codeStorageResources, codeAccountResources, codeStoreFailed:
-		return 0, fmt.Errorf("%w: %s", transport.ErrJournalFull, ack.Error.Description)
-	case codeMessageTooLarge:
-		return 0, fmt.Errorf("%w: %s", transport.ErrJournalTooLarge, ack.Error.Description)
-	}
-	return 0, fmt.Errorf("%w: %s", transport.ErrJournalUnavailable, ack.Error.Description)
-}
-
-// fetch returns the messages from seq on, a batch of them; none if there are none yet, or not where it
-// asked: of several servers one may lag behind.
-func (s *store) fetch(ctx context.Context, seq uint64, messages, bytes int) ([]*message, error) {
-	// Reading headers costs several times what the rest does. Without them the messages' numbers are
-	// known if none is missing between them, which is so but for one that was given up or deleted.
-	seq = max(seq, 1)
-	got, last, err := s.get(ctx, seq, messages, bytes, true)
-	if err != nil || len(got) == 0 {
-		return nil, err
-	}
-	if last != seq+uint64(len(got))-1 {
-		got, _, err = s.get(ctx, seq, messages, bytes, false)
-		return got, err
-	}
-	for i, m := range got {
-		m.seq = seq + uint64(i)
-	}
-	return got, nil
-}
-
-// get asks for a batch of messages, and returns them and the number of the last one.
-func (s *store) get(ctx context.Context, seq uint64, messages, bytes int, bare bool) (got []*message, last uint64, err error) {
-	s.mu.RLock()
-	nc := s.rc
-	s.mu.RUnlock()
-	if nc == nil {
-		_, _, err := s.conn()
-		return nil, 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	fail := func(err error) ([]*message, uint64, error) {
-		return nil, 0, fmt.Errorf("%w: reading: %w", transport.ErrJournalUnavailable, err)
-	}
-	inbox := nc.NewRespInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":%t}`, seq, messages, bytes, bare)
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+s.opts.Stream, inbox, request); err != nil {
-		return fail(err)
-	}
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return fail(err)
-		}
-		if m.Header == nil {
-			got = append(got, &message{data: m.Data})
-			continue
-		}
-		switch status := m.Header.Get("Status"); status {
-		case "": // a server that does not know no_hdr
-		case "404":
-			return got, last, nil
-		case "204":
-			last, err = strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
-			if err != nil {
-				return fail(fmt.Errorf("end of a batch without a sequence number: %w", err))
-			}
-			return got, last, nil
-		default:
-			return fail(fmt.Errorf("status %s %s", status, m.Header.Get("Description")))
-		}
-		n, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-		if err != nil {
-			return fail(fmt.Errorf("message without a sequence number: %w", err))
-		}
-		got = append(got, &message{n, m.Data})
-	}
-}
-
-// extent says what a stream holds: the numbers of its first and last message, how many between them are missing, and
-// the bytes of all. Of an empty stream first is last + 1.
-type extent struct{ first, last, missing, bytes uint64 }
-
-func (s *store) extent(ctx context.Context) (extent, error) {
-	_, js, err := s.conn()
-	if err != nil {
-		return extent{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	stream, err := js.Stream(ctx, s.opts.Stream) // with its state
-	if err != nil {
-		return extent{}, fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
-	}
-	st := stream.CachedInfo().State
-	if st.Msgs == 0 {
-		return extent{first: st.LastSeq + 1, last: st.LastSeq}, nil
-	}
-	return extent{st.FirstSeq, st.LastSeq, st.LastSeq + 1 - st.FirstSeq - st.Msgs, st.Bytes}, nil
-}
-
-// after returns the number of the first message at or behind seq, 0 if there is none. Unlike fetch it asks the server
-// that leads the stream.
-func (s *store) after(ctx context.Context, seq uint64) (uint64, error) {
-	nc, _, err := s.conn()
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	request := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, seq, s.blockSubject())
-	m, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.opts.Stream, request)
-	var resp struct {
-		Message *struct {
-			Seq uint64 `json:"seq"`
-		} `json:"message"`
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err == nil {
-		err = json.Unmarshal(m.Data, &resp)
-	}
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("%w: reading: %w", transport.ErrJournalUnavailable, err)
-	case resp.Error != nil && resp.Error.Code == 404:
-		return 0, nil
-	case resp.Error != nil || resp.Message == nil:
-		return 0, fmt.Errorf("%w: reading: %.200s", transport.ErrJournalUnavailable, m.Data)
-	}
-	return resp.Message.Seq, nil
 }
 
 // saveTable stores the table in place of the one before.
