@@ -34,11 +34,11 @@ demo: dashboard build
 
 # The real clients of the end-to-end tests. Node's are installed by the tests themselves. Balancers come to CI's machines
 # alone: Debian starts them as services where it installs them.
-CLIENTS := python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium
+CLIENTS := python3-socketio python3-requests python3-websocket python3-aiohttp python3-eventlet python3-protobuf protobuf-compiler chromium strace
 BALANCERS := haproxy nginx-light
 
 tools:
-	@{ /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet, google.protobuf' 2>/dev/null && command -v protoc >/dev/null && command -v chromium >/dev/null; } || \
+	@{ /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp, eventlet, google.protobuf' 2>/dev/null && command -v protoc && command -v chromium && command -v strace; } >/dev/null || \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENTS) >/dev/null; \
 	else \
