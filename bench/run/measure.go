@@ -95,7 +95,16 @@ const startTime = 20 * time.Second
 func (r *runner) measure(ctx context.Context, row row, s scenario) (res *result, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 4*time.Minute, errors.New("no end after four minutes"))
 	defer cancel()
-	server := exec.CommandContext(ctx, "taskset", append([]string{"-c", r.serverCPU}, row.command...)...)
+	args := append([]string{"-c", r.serverCPU}, row.command...)
+	if i := slices.Index(args, freshDir); i >= 0 {
+		dir, err := os.MkdirTemp("", "tbmsock-bench-")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		args[i] = dir
+	}
+	server := exec.CommandContext(ctx, "taskset", args...)
 	server.Stderr = os.Stderr
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
 	server.WaitDelay = 10 * time.Second
@@ -132,7 +141,7 @@ func (r *runner) measure(ctx context.Context, row row, s scenario) (res *result,
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	args := []string{"-c", r.loadCPU, "bin/tbmsock", "bench", "--json", "--quiet", "--url", url,
+	args = []string{"-c", r.loadCPU, "bin/tbmsock", "bench", "--json", "--quiet", "--url", url,
 		"--engine", row.engine, "--server-pid", fmt.Sprint(server.Process.Pid)} // taskset becomes the server
 	args = append(append(args, s.load...), row.load...)
 	load := exec.CommandContext(ctx, "taskset", args...)

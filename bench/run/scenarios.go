@@ -25,6 +25,9 @@ var (
 	python  = peer{name: "python-socketio on eventlet", engine: "4", command: []string{"/usr/bin/python3", "bench/peers/python/server.py"}}
 )
 
+// freshDir stands in a command for an empty directory of the run's own.
+const freshDir = "{directory}"
+
 // row is one server under one load: a line of a table.
 type row struct {
 	peer
@@ -105,6 +108,24 @@ func scenarios(quick bool) []scenario {
 		{"server at most, MB", most, "%.1f"},
 	}
 	stalled := []string{"--stall", "1"}
+	// The last --data-dir counts.
+	journal := func(name string, args ...string) row {
+		return row{tbmsock.with(name, append([]string{"--data-dir", freshDir}, args...)...), nil}
+	}
+	journals := []row{
+		{tbmsock.with(journalOff), nil},
+		journal("--fsync interval=1s", "--fsync", "interval=1s"),
+		journal("--fsync always"),
+	}
+	stored := []column{
+		{"deliveries/s", perSecond, "%.0f"},
+		{"of journal off", ratio{journalOff, perSecond}, "%.2f"},
+		{"CPU s a million", cpu, "%.2f"},
+		{"p50, us", p50, "%.0f"},
+		{"p99, us", p99, "%.0f"},
+		{"lost", lost, "%.0f"},
+		{"load, % of a core", loadCPU, "%.0f"},
+	}
 	return []scenario{
 		{
 			name: "saturated-100", title: "Saturated, 100 clients",
@@ -121,6 +142,22 @@ func scenarios(quick bool) []scenario {
 			name: "paced", title: "Paced: 100 messages a second to 100 clients", text: "300 bytes of JSON each. Latency is from the publisher's write to the subscriber's read.",
 			load: []string{"--rate", "100hz", "--clients", "100", "--duration", n("5s", "1s")},
 			rows: everyone, columns: paced,
+		},
+		{
+			name: "journal-100", title: "With the journal, saturated, 100 clients",
+			text: "As above; each message is in the journal before it is delivered. The disk is the machine's.",
+			load: []string{"--rate", "max", "--clients", "100", "--duration", n("5s", "1s")},
+			rows: journals, columns: stored,
+		},
+		{
+			name: "journal-1000", title: "With the journal, saturated, 1,000 clients",
+			load: []string{"--rate", "max", "--clients", n("1000", "200"), "--duration", n("5s", "1s")},
+			rows: journals, columns: stored, files: 1500,
+		},
+		{
+			name: "journal-paced", title: "With the journal: 1,000 messages a second to 100 clients",
+			load: []string{"--rate", "1khz", "--clients", "100", "--duration", n("5s", "1s")},
+			rows: journals, columns: stored,
 		},
 		{
 			name: "stalled", title: "One of 100 clients stops reading", text: "100 messages of 16 KiB a second; figures of the other 99. Without a limit the server would hold 25 MB for it in the end.",
@@ -145,4 +182,7 @@ func scenarios(quick bool) []scenario {
 	}
 }
 
-const allRead = "all read"
+const (
+	allRead    = "all read"
+	journalOff = "journal off"
+)
