@@ -15,10 +15,6 @@ func (j *Journal) Read(ctx context.Context, from, to uint64) iter.Seq2[transport
 		c := &cursor{j: j, next: max(from, 1)}
 		defer c.close()
 		for c.next <= to {
-			if ctx.Err() != nil {
-				yield(transport.JournalEntry{}, context.Cause(ctx))
-				return
-			}
 			entries, err := c.step(ctx)
 			if err != nil {
 				yield(transport.JournalEntry{}, err)
@@ -28,6 +24,11 @@ func (j *Journal) Read(ctx context.Context, from, to uint64) iter.Seq2[transport
 				return
 			}
 			for _, e := range entries {
+				// A block may hold thousands of entries, so between them too.
+				if ctx.Err() != nil {
+					yield(transport.JournalEntry{}, context.Cause(ctx))
+					return
+				}
 				if e.Offset > to || !yield(e, nil) {
 					return
 				}
