@@ -215,12 +215,15 @@ func (s *store) setUp(ctx context.Context, nc *nats.Conn, js jetstream.JetStream
 	}
 }
 
+// errStreamIsNew: another node is just making the stream. The servers refuse the name to others before they know the stream.
+var errStreamIsNew = errors.New("another node is making it")
+
 func transient(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		return api.Code >= 500
 	}
-	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+	return errors.Is(err, errStreamIsNew) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrReconnectBufExceeded)
 }
 
@@ -267,7 +270,7 @@ func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name str
 		set(&c)
 		_, err = js.CreateStream(ctx, c)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another node, just now, with an id of its own
-			_, err = js.Stream(ctx, name)
+			err = errStreamIsNew
 		}
 	case err == nil && !s.opts.readOnly:
 		old := stream.CachedInfo().Config
