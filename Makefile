@@ -1,6 +1,7 @@
 # make dashboard: build the web application that the binary serves; needs Node 20
 # make demo: build, and run server, telemetry and logger together
 # make test: install what the tests need, and run them all
+# make test-long: kill servers, sources and loggers for minutes while telemetry flows; make test does so for seconds
 # make fuzz: each fuzz target for FUZZTIME
 # make lint: golangci-lint; it builds it first
 # make bench: measure the server beside its peers, and write docs/BENCHMARKS.md (a quarter of an hour)
@@ -11,7 +12,7 @@ FUZZTIME ?= 15s
 DEMO ?=
 BENCH ?=
 
-.PHONY: dashboard build demo test check fuzz lint bench microbench picture tools
+.PHONY: dashboard build demo test test-long check fuzz lint bench microbench picture tools
 
 DASHBOARD := $(filter-out %/node_modules,$(wildcard roles/dashboard/*.json roles/dashboard/tools/* roles/dashboard/public/*)) \
 	$(shell find roles/dashboard/src -type f)
@@ -67,6 +68,9 @@ check:
 test: tools dashboard check
 	@if command -v npm >/dev/null; then cd roles/dashboard && npm test; fi
 	go test -race -timeout 15m ./...
+
+test-long: tools
+	TBMSOCK_LONG=1 go test -race -count 1 -v -timeout 15m -run '^TestNothingIsLost' ./roles/e2e
 
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport

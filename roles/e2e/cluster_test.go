@@ -288,7 +288,7 @@ func (g *gauge) flows(t *testing.T) {
 }
 
 // Nodes, NATS servers, loggers and the source are killed while telemetry flows through three nodes: both files hold every packet exactly
-// once, in order. With TBMSOCK_LONG set it takes minutes.
+// once, in order. With TBMSOCK_LONG set (make test-long) it takes minutes.
 func TestNothingIsLostOnThreeNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
