@@ -213,6 +213,13 @@ func (s *Socket) Write(bufs *net.Buffers) error {
 	return err
 }
 
+// writeHeld goes on where tryWrite has stopped, and lets go of the lock.
+func (s *Socket) writeHeld(bufs *net.Buffers) error {
+	defer s.wmu.Unlock()
+	_, err := bufs.WriteTo(s.conn)
+	return err
+}
+
 // WriteMessage writes one message; for the client side, whose frames are masked and shared with
 // nobody. It copies data.
 func (s *Socket) WriteMessage(binary bool, parts ...[]byte) error {

@@ -17,6 +17,7 @@ type batch struct {
 	bufs   net.Buffers // what is still to be written; a part of space
 	space  net.Buffers
 	used   int  // of frames and space, at most
+	held   bool // the socket's write lock is: a frame has been begun, and nobody else may write before its end
 	toPack bool // frames have yet to be put into bufs: one must be compressed first
 }
 
@@ -104,7 +105,14 @@ func (l *Link) writeOn(b *batch) {
 		if b.toPack {
 			l.fill(b, socket, true)
 		}
-		if err := socket.Write(&b.bufs); err != nil {
+		err := error(nil)
+		if b.held {
+			b.held = false
+			err = socket.writeHeld(&b.bufs)
+		} else {
+			err = socket.Write(&b.bufs)
+		}
+		if err != nil {
 			l.broken(err)
 			return
 		}

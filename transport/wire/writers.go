@@ -124,7 +124,7 @@ func (w *writer) turn(l *Link) bool {
 	// Who has to compress what is large, or waits for one who does, does it on a goroutine of its own: others wait
 	// for this writer.
 	if l.fill(w.batch, socket, false) {
-		done, err = socket.tryWrite(&w.try, &w.batch.bufs)
+		done, w.batch.held, err = socket.tryWrite(&w.try, &w.batch.bufs)
 	}
 	switch {
 	case err != nil:
@@ -142,15 +142,19 @@ func (w *writer) turn(l *Link) bool {
 }
 
 // tryWrite writes as much of bufs as the kernel takes at once, and leaves the rest in it; done means that there is none.
-func (s *Socket) tryWrite(t *tryWriter, bufs *net.Buffers) (done bool, err error) {
+func (s *Socket) tryWrite(t *tryWriter, bufs *net.Buffers) (done, held bool, err error) {
 	// Whoever holds it, a pong's or a close frame's writer, may have to wait for the peer.
 	if !s.wmu.TryLock() {
-		return false, nil
+		return false, false, nil
 	}
-	defer s.wmu.Unlock()
 	if s.closed {
-		return false, net.ErrClosed
+		s.wmu.Unlock()
+		return false, false, net.ErrClosed
 	}
 	err = t.write(s.reader.raw, bufs)
-	return len(*bufs) == 0, err
+	done = len(*bufs) == 0
+	if held = err == nil && !done; !held {
+		s.wmu.Unlock()
+	}
+	return done, held, err
 }

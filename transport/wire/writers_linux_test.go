@@ -54,15 +54,15 @@ func TestTryWrite(t *testing.T) {
 		bufs = append(bufs, b)
 	}
 	w := newWriter()
-	done, err := s.tryWrite(&w.try, &bufs)
+	done, held, err := s.tryWrite(&w.try, &bufs)
 	left := 0
 	for _, b := range bufs {
 		left += len(b)
 	}
-	if done || err != nil || left == 0 || left == len(want) {
+	if done || !held || err != nil || left == 0 || left == len(want) {
 		t.Fatalf("done %v, error %v, %d of %d bytes left", done, err, left, len(want))
 	}
-	if done, err := s.tryWrite(&w.try, &bufs); done || err != nil {
+	if done, held, err := s.tryWrite(&w.try, &bufs); done || held || err != nil {
 		t.Fatalf("done %v, error %v although the peer reads nothing", done, err)
 	}
 	got := make(chan []byte)
@@ -70,9 +70,16 @@ func TestTryWrite(t *testing.T) {
 		b, _ := io.ReadAll(client)
 		got <- b
 	}()
-	if err := s.Write(&bufs); err != nil {
+	// A pong waits for the frame's end.
+	ponged := make(chan error)
+	go func() { ponged <- s.writeFrame(ws.NewPongFrame([]byte("pong"))) }()
+	if err := s.writeHeld(&bufs); err != nil {
 		t.Error(err)
 	}
+	if err := <-ponged; err != nil {
+		t.Error(err)
+	}
+	want = append(want, "\x8a\x04pong"...)
 	_ = s.conn.Close()
 	if b := <-got; !bytes.Equal(b, want) {
 		t.Errorf("%d bytes came, want %d, or they differ", len(b), len(want))
@@ -85,11 +92,11 @@ func TestTryWriteWaitsForNobody(t *testing.T) {
 	w := newWriter()
 	bufs := net.Buffers{[]byte("x")}
 	s.wmu.Lock()
-	if done, err := s.tryWrite(&w.try, &bufs); done || err != nil || len(bufs) != 1 {
+	if done, _, err := s.tryWrite(&w.try, &bufs); done || err != nil || len(bufs) != 1 {
 		t.Errorf("done %v, error %v, %d buffers left", done, err, len(bufs))
 	}
 	s.wmu.Unlock()
-	if done, err := s.tryWrite(&w.try, &bufs); !done || err != nil || len(bufs) != 0 {
+	if done, _, err := s.tryWrite(&w.try, &bufs); !done || err != nil || len(bufs) != 0 {
 		t.Errorf("done %v, error %v, %d buffers left", done, err, len(bufs))
 	}
 	if n, err := client.Read(make([]byte, 2)); n != 1 || err != nil {
@@ -97,11 +104,11 @@ func TestTryWriteWaitsForNobody(t *testing.T) {
 	}
 	_ = s.conn.Close()
 	bufs = net.Buffers{[]byte("y")}
-	if _, err := s.tryWrite(&w.try, &bufs); !errors.Is(err, net.ErrClosed) {
+	if _, _, err := s.tryWrite(&w.try, &bufs); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error is %v after the end", err)
 	}
 	s.closed = true
-	if _, err := s.tryWrite(&w.try, &bufs); !errors.Is(err, net.ErrClosed) {
+	if _, _, err := s.tryWrite(&w.try, &bufs); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error is %v after a close frame", err)
 	}
 }
