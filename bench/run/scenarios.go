@@ -150,12 +150,12 @@ func scenarios(quick bool) []scenario {
 			rows: journals, columns: stored,
 		},
 		{
-			name: "journal-1000", title: "With the journal, saturated, 1,000 clients",
+			name: "journal-1000", title: "With the journal, saturated, 1,000 clients", text: "The same, to ten times as many.",
 			load: []string{"--rate", "max", "--clients", n("1000", "200"), "--duration", n("5s", "1s")},
 			rows: journals, columns: stored, files: 1500,
 		},
 		{
-			name: "journal-paced", title: "With the journal: 1,000 messages a second to 100 clients",
+			name: "journal-paced", title: "With the journal: 1,000 messages a second to 100 clients", text: "Latency includes the message's way into the journal.",
 			load: []string{"--rate", "1khz", "--clients", "100", "--duration", n("5s", "1s")},
 			rows: journals, columns: stored,
 		},
