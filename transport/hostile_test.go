@@ -146,6 +146,8 @@ func TestHostile(t *testing.T) {
 			{"attachments without end", text("40") + text(`45256-["x"]`) + strings.Repeat(wsFrame(0x82, 100_000, true, append([]byte{4}, make([]byte, 99_999)...)), 12)},
 			{"text where an attachment is due", text("40") + text(`451-["x",{"_placeholder":true,"num":0}]`) + text(`42["x"]`)},
 			{"a placeholder out of range", text("40") + text(`451-["log_telemetry",{"_placeholder":true,"num":7}]`) + wsFrame(0x82, 2, true, []byte{4, 1})},
+			{"an attachment named a thousand times", text("40") + text(`451-["join",[`+strings.Repeat(`{"_placeholder":true,"num":0},`, 1000)+`0]]`) + wsFrame(0x82, 50_000, true, append([]byte{4}, make([]byte, 49_999)...))},
+			{"half a million arguments", text("40") + text(`42["x"`+strings.Repeat(",0", 450_000)+`]`)},
 			{"an escaped placeholder", text("40") + text(`451-["log_telemetry",{"\u005fplaceholder":true,"num":7}]`) + wsFrame(0x82, 2, true, []byte{4, 1})},
 			{"deep JSON", text("40") + text(`42["log_telemetry",`+strings.Repeat("[", 50_000)+strings.Repeat("]", 50_000)+`]`)},
 			{"deep JSON that does not end", text("40") + text(`42["log_telemetry",`+strings.Repeat(`{"a":`, 10_000))},

@@ -22,6 +22,10 @@ const (
 // own, so a packet with more costs a hundred times its size.
 const maxAttachments = 256
 
+// maxArgs is how many elements the array of a packet may have. Each becomes a [Value], which takes
+// forty times the two bytes that it may have on the wire.
+const maxArgs = 1024
+
 // packet is a Socket.IO packet. Its slices are parts of the text it was read from.
 type packet struct {
 	kind        byte
@@ -93,6 +97,9 @@ func decodePacket(text []byte) (packet, error) {
 
 // check holds the packet against what its type allows.
 func (p *packet) check() error {
+	if p.commas >= maxArgs {
+		return protocolError("%d arguments, %d allowed", p.commas+1, maxArgs)
+	}
 	first := byte(0)
 	if i := skipSpace(p.data, 0); i < len(p.data) {
 		first = p.data[i]
@@ -118,18 +125,24 @@ func (p *packet) check() error {
 }
 
 // checkPlaceholders refuses a complete binary packet in which a placeholder names an attachment
-// that is not there: receivers break on it.
+// that is not there: receivers break on it. It also refuses two for the same one, which no encoder
+// writes (each occurrence is an attachment of its own): a receiver that puts the bytes in their place
+// would need many times what has come.
 func (p *packet) checkPlaceholders() error {
-	bad := false
+	var err error
+	var seen [maxAttachments]bool
 	eachPlaceholder(p.data, func(_, _, num int) {
-		if num < 0 || num >= len(p.attachments) {
-			bad = true
+		switch {
+		case err != nil:
+		case num < 0 || num >= len(p.attachments):
+			err = protocolError("placeholder for an attachment that is not there")
+		case seen[num]:
+			err = protocolError("two placeholders for attachment %d", num)
+		default:
+			seen[num] = true
 		}
 	})
-	if bad {
-		return protocolError("placeholder for an attachment that is not there")
-	}
-	return nil
+	return err
 }
 
 // args splits the packet's array into values. Each holds all attachments of the packet if it

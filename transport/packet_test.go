@@ -27,6 +27,7 @@ func TestDecodePacket(t *testing.T) {
 		{"binary event", `51-["foo",{"_placeholder":true,"num":0}]`, `5 / - 1 ["foo",{"_placeholder":true,"num":0}]`},
 		{"binary event in a namespace with ack", `52-/a,7["foo"]`, `5 /a 7 2 ["foo"]`},
 		{"binary ack", `61-/admin,456[{"_placeholder":true,"num":0}]`, `6 /admin 456 1 [{"_placeholder":true,"num":0}]`},
+		{"as many arguments as are taken", `2["x"` + strings.Repeat(",0", 1023) + `]`, `2 / - 0 ["x"` + strings.Repeat(",0", 1023) + `]`},
 		{"unicode", `2["é😀"]`, `2 / - 0 ["é😀"]`},
 		{"as deep as allowed", `2["x",` + deep[2:len(deep)-2] + `]`, `2 / - 0 ["x",` + deep[2:len(deep)-2] + `]`},
 
@@ -39,6 +40,7 @@ func TestDecodePacket(t *testing.T) {
 		{"broken JSON", `2["foo"`, ``},
 		{"two values", `2["foo"]["bar"]`, ``},
 		{"too deep", `2` + deep, ``},
+		{"more arguments than are taken", `2["x"` + strings.Repeat(",0", 1024) + `]`, ``},
 		{"a million levels", `2` + strings.Repeat("[", 1e6), ``},
 		{"binary without a number", `5-["foo"]`, ``},
 		{"binary without a dash", `51["foo"]`, ``},
@@ -123,6 +125,7 @@ func TestAssembler(t *testing.T) {
 		{"binary out of nowhere", []Message{bin("a")}, "parse error"},
 		{"text in between", []Message{text(`51-["e"]`), text(`2["x"]`)}, "parse error"},
 		{"placeholder out of range", []Message{text(`51-["e",{"_placeholder":true,"num":1}]`), bin("a")}, "parse error"},
+		{"the same attachment twice", []Message{text(`51-["e",{"_placeholder":true,"num":0},[{"_placeholder":true,"num":0}]]`), bin("a")}, "parse error"},
 		{"placeholder without attachments", []Message{text(`50-["e",{"_placeholder":true,"num":0}]`)}, "parse error"},
 		{"too many bytes", []Message{text(`52-["e"]`), bin("123456"), bin("123456")}, "payload too large"},
 	} {
