@@ -98,7 +98,7 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	for _, f := range frames {
 		size += f.size
 	}
-	if !s.outbox.hasRoom(size) {
+	if !s.outbox.hasRoom(len(frames), size) {
 		fl.catching, fl.next = true, d.entries[first].Offset
 		d.behind = append(d.behind, s)
 		return

@@ -79,6 +79,7 @@ func (o *Outbox) grow() {
 	if o.more == nil {
 		o.more = frameLists.Get().(*frameList)
 		o.frames = append(o.more.frames[:0], o.frames...)
+		clear(o.few[:]) // an idle client shall hold no frames that are gone
 		return
 	}
 	larger := append(make([]*Frame, 0, 2*cap(o.frames)), o.frames...)
@@ -239,11 +240,12 @@ func (o *Outbox) Waiting() int {
 	return o.bytes
 }
 
-// hasRoom tells whether so many bytes more would leave a quarter of the limit free.
-func (o *Outbox) hasRoom(size int) bool {
+// hasRoom tells whether frames of so many bytes together would leave a quarter of the limit free. A single one always has room
+// where nothing waits.
+func (o *Outbox) hasRoom(frames, size int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.bytes == 0 || o.bytes+size <= o.limit-o.limit/4
+	return o.bytes == 0 && frames == 1 || o.bytes+size <= o.limit-o.limit/4
 }
 
 // await waits until so many bytes more are no more than half of the limit, or nothing waits, or ctx ends.

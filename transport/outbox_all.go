@@ -4,12 +4,12 @@ package transport
 // been done then, and they are to be pushed one by one, where each has what becomes of it.
 func (o *Outbox) pushAll(frames []*Frame, size int) bool {
 	o.mu.Lock()
-	if o.closed || o.bytes+size > o.limit && len(o.frames) > o.head {
+	if o.closed || o.bytes+size > o.limit && (len(o.frames) > o.head || len(frames) > 1) {
 		o.mu.Unlock()
 		return false
 	}
-	if len(o.frames)+len(frames) > cap(o.frames) {
-		o.grow()
+	for len(o.frames)+len(frames) > cap(o.frames) {
+		o.grow() // append would leave the array that is borrowed, with what is in it
 	}
 	o.frames = append(o.frames, frames...)
 	o.bytes += size

@@ -206,3 +206,56 @@ func TestOutboxHoldsWhatWaits(t *testing.T) {
 		}
 	}
 }
+
+// A client whose burst is over holds none of its frames: an idle one holds nothing that was sent.
+func TestOutboxForgetsABurst(t *testing.T) {
+	o := NewOutbox(1<<20, DropOldest, nil)
+	for range cap(o.few) + 1 {
+		o.Push(event("x"))
+	}
+	o.Take(1<<20, nil)
+	for i, f := range o.few {
+		if f != nil {
+			t.Errorf("frame %d of the burst is still held", i)
+		}
+	}
+	// More at once than the array that is borrowed has room for.
+	burst := make([]*Frame, 200)
+	for i := range burst {
+		burst[i] = event("y")
+	}
+	o.Push(event("x"))
+	if !o.pushAll(burst, len(burst)*burst[0].size) {
+		t.Fatal("the burst does not fit")
+	}
+	if o.more == nil || &o.more.frames[:1][0] == &o.frames[0] {
+		t.Fatal("the burst has not grown the queue")
+	}
+	for _, f := range o.more.frames[:cap(o.more.frames)] {
+		if f != nil {
+			t.Fatal("the array that is given back holds a frame")
+		}
+	}
+}
+
+// Frames that come together may not pass the limit either; a single one may, where nothing waits.
+func TestOutboxLimitsFramesTogether(t *testing.T) {
+	o := NewOutbox(1000, DropOldest, nil)
+	burst := make([]*Frame, 11)
+	for i := range burst {
+		burst[i] = event("x")
+	}
+	size := burst[0].size
+	if o.pushAll(burst, len(burst)*size) || o.Waiting() > 0 {
+		t.Errorf("%d bytes wait, 1000 are allowed", o.Waiting())
+	}
+	if o.hasRoom(len(burst), len(burst)*size) {
+		t.Error("a follower would be sent more than the limit")
+	}
+	if large := NewFrame(EngineMessage, strings.Repeat("x", 2000)); !o.hasRoom(1, large.size) || !o.pushAll([]*Frame{large}, large.size) {
+		t.Error("a large frame is not taken by an empty queue")
+	}
+	if o.pushAll(burst[:1], size) {
+		t.Error("and another beside it is")
+	}
+}
