@@ -148,8 +148,11 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		Handler:           role.ends,
 		ReadHeaderTimeout: durationOf(c, "handshake-timeout"),
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          stdlog.New(httpLog, "", 0),
+		// Longer than a poll waits. A client that reads no answer would hold it for as long as it likes otherwise, also
+		// after its session has ended.
+		WriteTimeout:   max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout"))),
+		MaxHeaderBytes: 64 << 10,
+		ErrorLog:       stdlog.New(httpLog, "", 0),
 	}
 	role.http.RegisterOnShutdown(func() { _ = httpLog.Close() })
 	if !isLoopback(host) {

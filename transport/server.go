@@ -39,6 +39,9 @@ type ServerOptions struct {
 
 // Server is a Socket.IO server. Make it with [NewServer], define namespaces and handlers, and
 // serve it as an http.Handler. All methods are safe for concurrent use.
+//
+// The http.Server around it needs a ReadHeaderTimeout, and a WriteTimeout that is longer than PingInterval, since a poll
+// waits that long: they end connections of clients that send half a request, or read no answer. WebSockets are not theirs.
 type Server struct {
 	opts    ServerOptions
 	origins *originPolicy
