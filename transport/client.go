@@ -179,11 +179,13 @@ func (c *Client) Run(ctx context.Context) error {
 		if !c.released(ctx) {
 			return nil
 		}
+		before := c.pub.settled()
 		open, err := c.once(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if open {
+		// A server that ends each connection for what waits first shall not be asked twice a second for ever.
+		if open && c.pub.movedOn(before) {
 			attempt = 0
 		}
 		if ReasonOf(err, ReasonNone) == ReasonServerDisconnect && !c.opts.ComeBack {
@@ -208,6 +210,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
+var errHeld = errors.New("the link is held")
+
 // Hold breaks the connection, as a broken link would, and connects no more until Release: what is
 // published meanwhile waits. It is for rehearsals.
 func (c *Client) Hold() {
@@ -218,7 +222,7 @@ func (c *Client) Hold() {
 	cc := c.conn
 	c.mu.Unlock()
 	if cc != nil {
-		cc.conn.Close(ReasonTransportError, errors.New("the link is held"))
+		cc.conn.Close(ReasonTransportError, errHeld)
 	}
 }
 
@@ -293,8 +297,12 @@ func (c *Client) once(ctx context.Context) (open bool, err error) {
 func (c *Client) opened(cc *clientConn) {
 	c.mu.Lock()
 	c.conn = cc
-	rooms := slices.Clone(c.rooms)
+	rooms, held := slices.Clone(c.rooms), c.held != nil
 	c.mu.Unlock()
+	if held { // since the attempt began
+		cc.conn.Close(ReasonTransportError, errHeld)
+		return
+	}
 	if c.opts.OnConnect != nil {
 		c.opts.OnConnect(cc.sid, cc.conn)
 	}

@@ -55,6 +55,14 @@ func (cc *clientConn) dialed(conn Conn) {
 // Outbox implements [Peer].
 func (cc *clientConn) Outbox() *Outbox { return cc.outbox }
 
+// limit is the largest message that the server takes, in bytes; 0 if it has not said so, as none of revision 3 does.
+func (cc *clientConn) limit() int64 {
+	if c, ok := cc.conn.(interface{ PeerLimit() int64 }); ok {
+		return c.PeerLimit()
+	}
+	return 0
+}
+
 func (cc *clientConn) revision5() bool { return cc.conn.Revision() >= 4 }
 
 // Opened implements [Peer]: it asks for the namespace.

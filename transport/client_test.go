@@ -277,7 +277,7 @@ func TestClientIsRefused(t *testing.T) {
 }
 
 func TestClientIsPutOut(t *testing.T) {
-	srv, url := startServer(t, transport.ServerOptions{Engines: bothEngines})
+	srv, url := startServer(t, transport.ServerOptions{Engines: bothEngines, EngineOptions: transport.EngineOptions{DrainTimeout: patience}})
 	sids := make(chan string, 10)
 	c, err := transport.NewClient(transport.ClientOptions{URL: url, Dialers: []transport.Dialer{engine4.Dialer{}},
 		OnConnect: func(sid string, _ transport.Conn) { sids <- sid }})

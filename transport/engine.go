@@ -146,8 +146,8 @@ type DialOptions struct {
 	// Compress is the size, in bytes, from which messages are compressed, if the server agrees to
 	// permessage-deflate; 0: it is not offered.
 	Compress int
-	// HTTP is used for polling and for the WebSocket handshake's dial; nil: a client of the
-	// engine's own, whose connections end with the session.
+	// HTTP is used for polling, not for a WebSocket's handshake; nil: a client of the engine's own, whose
+	// connections end with the session.
 	HTTP *http.Client
 	// HandshakeTimeout bounds each step of the handshake; 0: 10 s.
 	HandshakeTimeout time.Duration

@@ -34,8 +34,8 @@ type PublishOptions struct {
 	// then counted as arrived, and OnNoAcks is told once for each connection.
 	AckTimeout time.Duration
 	OnNoAcks   func()
-	// OnRefused is told of an event that the server will not take ({ok:false}); it is not
-	// sent again. What the server cannot take now ([AckError.Temporary]) is sent again, in its
+	// OnRefused is told of an event that the server will not take ({ok:false}), or that is larger than
+	// the server has said it takes ([CodeTooLarge]); it is not sent again. What the server cannot take now ([AckError.Temporary]) is sent again, in its
 	// order, and told to OnDelayed, once until something is taken again.
 	OnRefused func(event string, err *AckError)
 	OnDelayed func(err *AckError)
@@ -48,7 +48,7 @@ type PublishOptions struct {
 type PublishStats struct {
 	Published uint64 // taken by Publish
 	Acked     uint64 // acknowledged, or taken for arrived where the server acknowledges nothing
-	Refused   uint64 // by the server
+	Refused   uint64 // by the server, or too large for it
 	Dropped   uint64 // forgotten because the queue was full
 	Resent    uint64 // sent more than once
 	Delayed   uint64 // times that the server could not take an event now
@@ -60,6 +60,7 @@ type publication struct {
 	event string
 	args  []any
 	size  int
+	most  int         // bytes of the largest message that it is sent as
 	done  func(error) // told once what became of it; may be nil
 	sent  bool        // on the connection of now, and not answered
 	tries int
@@ -86,6 +87,7 @@ type publisher struct {
 	stats   PublishStats
 	changed chan struct{} // closed and replaced whenever something leaves the queue
 	stopped bool
+	large   []*publication // too large for the server; unlock tells of them
 }
 
 func (p *publisher) init(c *Client, opts PublishOptions) {
@@ -117,8 +119,15 @@ func (c *Client) PublishFunc(ctx context.Context, done func(error), event string
 	if err != nil {
 		return err
 	}
-	return c.pub.add(ctx, &publication{event: event, args: args, size: f.Size(), done: done})
+	most := len(f.Text()) + 1 + maxIDDigits - 1 // the type of the Engine.IO packet, and the id, which f has in one digit
+	for _, a := range f.Attachments() {
+		most = max(most, len(a)+1)
+	}
+	return c.pub.add(ctx, &publication{event: event, args: args, size: f.Size(), most: most, done: done})
 }
+
+// maxIDDigits is how long the number that asks for an acknowledgement can be.
+const maxIDDigits = 16
 
 func (p *publication) tell(err error) {
 	if p.done != nil {
@@ -149,7 +158,7 @@ func (p *publisher) add(ctx context.Context, pub *publication) error {
 		}
 		p.mu.Lock()
 	}
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.stopped {
 		return ErrClosed
 	}
@@ -194,11 +203,37 @@ func (p *publisher) pump() {
 		if p.flight >= p.opts.Window {
 			return
 		}
-		if !p.send(p.queue[p.flight]) {
+		pub := p.queue[p.flight]
+		if limit := p.cc.limit(); limit > 0 && int64(pub.most) > limit {
+			// The server would end the connection for it, each time, and what waits behind it would never leave.
+			p.stats.Refused++
+			p.remove(pub)
+			p.large = append(p.large, pub)
+			continue
+		}
+		if !p.send(pub) {
 			return
 		}
 		if p.noAcks {
 			p.forgetSent()
+		}
+	}
+}
+
+// unlock lets go of p.mu, and tells of what pump has taken out.
+func (p *publisher) unlock() {
+	large := p.large
+	p.large = nil
+	var limit int64
+	if p.cc != nil {
+		limit = p.cc.limit()
+	}
+	p.mu.Unlock()
+	for _, pub := range large {
+		refusal := &AckError{Code: CodeTooLarge, Message: fmt.Sprintf("%d bytes, and the server takes %d", pub.most, limit)}
+		pub.tell(refusal)
+		if p.opts.OnRefused != nil {
+			p.opts.OnRefused(pub.event, refusal)
 		}
 	}
 }
@@ -252,7 +287,7 @@ func (p *publisher) acked(cc *clientConn, pub *publication, try int, args Args, 
 		}
 		p.pump()
 	}
-	p.mu.Unlock()
+	p.unlock()
 	if gone {
 		return
 	}
@@ -276,7 +311,7 @@ func (p *publisher) delay(cc *clientConn, pub *publication, try int) (tell bool)
 	p.rewind()
 	p.pause = time.AfterFunc(p.opts.RetryAfter, func() {
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		defer p.unlock()
 		p.pause = nil
 		if !p.stopped {
 			p.pump()
@@ -348,7 +383,7 @@ func (p *publisher) overdue() {
 	p.noAcks = true
 	p.forgetSent()
 	p.pump()
-	p.mu.Unlock()
+	p.unlock()
 	if p.opts.OnNoAcks != nil {
 		p.opts.OnNoAcks()
 	}
@@ -364,10 +399,24 @@ func (p *publisher) forgetSent() {
 	}
 }
 
+// settled is how many events have been acknowledged or refused.
+func (p *publisher) settled() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats.Acked + p.stats.Refused
+}
+
+// movedOn tells whether more are settled now than before, or nothing waits to be.
+func (p *publisher) movedOn(before uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue) == 0 || p.stats.Acked+p.stats.Refused > before
+}
+
 // connected begins to send, from the oldest that is not acknowledged.
 func (p *publisher) connected(cc *clientConn) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.cc = cc
 	p.noAcks = false
 	p.pump()

@@ -218,6 +218,9 @@ func (d *Dialed) Transport() string {
 	return "polling"
 }
 
+// PeerLimit is the largest message that the server takes, in bytes, by its handshake; 0 if it has not said.
+func (d *Dialed) PeerLimit() int64 { return d.shake.MaxPayload }
+
 // Handshake implements [transport.Conn]: a client has none.
 func (d *Dialed) Handshake() *transport.Handshake { return nil }
 
