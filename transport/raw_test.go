@@ -3,7 +3,9 @@ package transport_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -141,7 +143,7 @@ func (c *rawClient) wantClosed() {
 	c.t.Helper()
 	for {
 		if _, err := c.read(); err != nil {
-			if !strings.Contains(err.Error(), "timeout") {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				return
 			}
 			c.t.Fatalf("not closed: %v", err)

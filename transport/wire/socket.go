@@ -101,7 +101,7 @@ func (s *Socket) SetReadDeadline(t time.Time) error { return s.conn.SetReadDeadl
 
 // Read returns the next text or binary message, answering control frames on the way. The caller
 // owns data. io.EOF means that the peer closed properly; [*transport.DisconnectError] that it
-// broke the protocol.
+// broke the protocol, or says that we did.
 func (s *Socket) Read() (binary bool, data []byte, err error) {
 	binary, data, err = s.read()
 	return binary, data, readError(err)
@@ -159,7 +159,11 @@ func (s *Socket) control(h frameHeader) error {
 			}
 		}
 		s.closeFrame(ws.StatusNormalClosure, "")
-		return io.EOF
+		switch code {
+		case 0, ws.StatusNormalClosure, ws.StatusGoingAway:
+			return io.EOF
+		}
+		return &transport.DisconnectError{Reason: transport.ReasonTransportClose, Err: fmt.Errorf("the peer says why: %d %s", code, reason)}
 	}
 	return nil
 }
@@ -259,11 +263,27 @@ func (s *Socket) Close(reason transport.Reason) {
 		switch reason {
 		case transport.ReasonPingTimeout, transport.ReasonTransportClose, transport.ReasonTransportError:
 			// Nobody is there to read it, as far as is known.
+		case transport.ReasonParseError, transport.ReasonPayloadTooLarge:
+			s.closeFrame(closeCode(reason), reason.String())
+			s.linger()
 		default:
 			s.closeFrame(closeCode(reason), reason.String())
 		}
 		_ = s.conn.Close()
 	})
+}
+
+// lingerBytes is how much is read, and thrown away, of what a peer goes on sending that has broken the rules.
+const lingerBytes = 16 << 20
+
+// linger waits, not long, until the peer has taken the close frame and gone. A connection that is closed while bytes
+// of the peer's are unread is reset by the system, and the close frame with the reason never arrives.
+func (s *Socket) linger() {
+	c, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok || c.CloseWrite() != nil || s.conn.SetReadDeadline(time.Now().Add(closeWait)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
 }
 
 // closeCode translates a reason (RFC 6455 section 7.4.1).
