@@ -399,7 +399,8 @@ func TestStalledCompressed(t *testing.T) {
 		t.Skip("compresses 20 MB")
 	}
 	const limit, size, packets = 8 << 20, 64 << 10, 300
-	srv, url := startServer(t, transport.ServerOptions{QueueLimit: limit, EngineOptions: transport.EngineOptions{Compress: 1024}})
+	// Without pings: each message is a packet.
+	srv, url := startServer(t, transport.ServerOptions{QueueLimit: limit, EngineOptions: transport.EngineOptions{Compress: 1024, PingInterval: time.Hour}})
 	stalled := dialTCP(t, url)
 	_ = stalled.Conn.(*net.TCPConn).SetReadBuffer(4096)
 	reading := dialTCP(t, url)
@@ -439,10 +440,11 @@ func TestStalledCompressed(t *testing.T) {
 // While a large packet is being compressed for some, those who have not agreed get it: whoever writes
 // to them does not wait for the compression.
 func TestPlainClientsDoNotWait(t *testing.T) {
-	srv, url := startServer(t, transport.ServerOptions{QueueLimit: 64 << 20, EngineOptions: transport.EngineOptions{Compress: 64}})
+	srv, url := startServer(t, transport.ServerOptions{QueueLimit: 64 << 20, EngineOptions: transport.EngineOptions{Compress: 64, PingInterval: time.Hour}})
 	var packing []*rawHTTP
 	for range 4 {
 		c := dialTCP(t, url)
+		_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 		if c.offering("EIO=4&transport=websocket", "permessage-deflate") == "" {
 			t.Fatal("not agreed to")
 		}
@@ -450,6 +452,7 @@ func TestPlainClientsDoNotWait(t *testing.T) {
 		packing = append(packing, c)
 	}
 	plain := dialTCP(t, url)
+	_ = plain.SetDeadline(time.Now().Add(2 * time.Minute))
 	plain.offering("EIO=4&transport=websocket", "")
 	plain.opened("4")
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -458,21 +461,29 @@ func TestPlainClientsDoNotWait(t *testing.T) {
 		readings = fmt.Appendf(readings, "total=%d,pressure=%.3f;", rnd.IntN(1<<30), rnd.Float64())
 	}
 	value := transport.Value{JSON: fmt.Appendf(nil, "%q", readings)}
-	arrived, before := make(chan bool, 1), srv.Counters().Compressed.Load()
-	go func() {
-		// It begins at once; the compression takes a hundred times as long as that, and is counted when it is done.
-		_, err := plain.r.Peek(1)
-		arrived <- err == nil && srv.Counters().Compressed.Load() == before
-	}()
-	if err := srv.Of("/").Emit("log_telemetry", value); err != nil {
-		t.Fatal(err)
-	}
-	if !receive(t, arrived) {
-		t.Error("the plain client got it after it was compressed for the others")
-	}
-	for _, c := range packing {
-		if m, packed, _ := c.message(); !packed || len(m) < len(readings) {
-			t.Errorf("%d bytes, compressed %v", len(m), packed)
+	// If it waited it would never be first. On a busy machine it may be late all the same, if whoever reads for it is not let on
+	// in time.
+	for first, try := false, 0; !first; try++ {
+		if try == 10 {
+			t.Fatal("the plain client got it after it was compressed for the others, ten times")
+		}
+		arrived, before := make(chan bool, 1), srv.Counters().Compressed.Load()
+		go func() {
+			// It begins at once; the compression takes a hundred times as long as that, and is counted when it is done.
+			_, err := plain.r.Peek(1)
+			arrived <- err == nil && srv.Counters().Compressed.Load() == before
+		}()
+		if err := srv.Of("/").Emit("log_telemetry", value); err != nil {
+			t.Fatal(err)
+		}
+		first = <-arrived
+		if m, packed, _ := plain.message(); packed || len(m) < len(readings) {
+			t.Fatalf("the plain client got %d bytes, compressed %v", len(m), packed)
+		}
+		for _, c := range packing {
+			if m, packed, _ := c.message(); !packed || len(m) < len(readings) {
+				t.Fatalf("%d bytes, compressed %v", len(m), packed)
+			}
 		}
 	}
 }

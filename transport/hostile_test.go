@@ -273,7 +273,7 @@ func startHostileServer(t *testing.T) (*transport.Server, string) {
 	srv, err := transport.NewServer(transport.ServerOptions{
 		Engines: bothEngines,
 		EngineOptions: transport.EngineOptions{
-			PingInterval: 500 * time.Millisecond, PingTimeout: 500 * time.Millisecond, HandshakeTimeout: 500 * time.Millisecond,
+			PingInterval: 500 * time.Millisecond, PingTimeout: 3 * time.Second, HandshakeTimeout: 2 * time.Second,
 			DrainTimeout: 100 * time.Millisecond, MaxPayload: 200_000, Compress: 256,
 		},
 		Report: func(err error) { t.Errorf("reported: %v", err) },
@@ -288,7 +288,7 @@ func startHostileServer(t *testing.T) (*transport.Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hs := &http.Server{Handler: srv, ReadHeaderTimeout: 500 * time.Millisecond, IdleTimeout: time.Second}
+	hs := &http.Server{Handler: srv, ReadHeaderTimeout: 2 * time.Second, IdleTimeout: time.Second}
 	go func() { _ = hs.Serve(ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -81,7 +81,7 @@ func TestConnect(t *testing.T) {
 func TestHandshakeTimeout(t *testing.T) {
 	closed := make(chan transport.Reason, 1)
 	_, url := startServer(t, transport.ServerOptions{
-		EngineOptions:   transport.EngineOptions{HandshakeTimeout: 50 * time.Millisecond},
+		EngineOptions:   transport.EngineOptions{HandshakeTimeout: 500 * time.Millisecond},
 		OnSessionClosed: func(_ *transport.Session, r transport.Reason, _ error) { closed <- r },
 	})
 	c := dialRaw(t, url)
@@ -308,7 +308,7 @@ func TestDisconnect(t *testing.T) {
 		data   any
 	}
 	ends := make(chan ended, 1)
-	srv, url := startServer(t, transport.ServerOptions{})
+	srv, url := startServer(t, transport.ServerOptions{EngineOptions: transport.EngineOptions{DrainTimeout: patience}})
 	ns := srv.Of("/")
 	ns.OnConnect(func(_ context.Context, s *transport.Socket, _ transport.Value) error {
 		s.Set("n", 42)
