@@ -32,7 +32,13 @@ type entryDelivery struct {
 	plain   []*Frame // of each entry, under each name
 	size    int      // of plain
 	noted   []*Frame // with their offsets; made when the first follower needs them
-	behind  []*Socket
+	behind  []fallen
+}
+
+// fallen is a follower that reads too slowly to be live.
+type fallen struct {
+	socket  *Socket
+	follows *follower
 }
 
 // deliver sends entries for the same room, from the same client: to each follower with its offset.
@@ -47,8 +53,8 @@ func (r *Relay) deliver(entries []JournalEntry) {
 		}
 	}
 	r.ns.hub.deliver(&d)
-	for _, s := range d.behind {
-		s.follow(r)
+	for _, f := range d.behind {
+		f.socket.follow(r, f.follows)
 	}
 }
 
@@ -100,7 +106,7 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	}
 	if !s.outbox.hasRoom(len(frames), size) {
 		fl.catching, fl.next = true, d.entries[first].Offset
-		d.behind = append(d.behind, s)
+		d.behind = append(d.behind, fallen{s, fl})
 		return
 	}
 	d.all(s, frames, size)

@@ -19,7 +19,7 @@ import (
 type follower struct {
 	next     uint64             // offset of the first entry that is not sent yet; guarded by hub.mu
 	catching bool               // guarded by hub.mu
-	stop     context.CancelFunc // of the goroutine that catches up
+	stop     context.CancelFunc // of the goroutine that catches up; nil: there is none; guarded by hub.mu
 }
 
 // sinceArg is where a join wants the journal to be replayed from: one of the three.
@@ -77,13 +77,14 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 	}
 	s := ev.Socket()
 	// A follower before a member: nothing may reach it twice.
-	if !r.ns.hub.startFollowing(s, from) {
+	fl := r.ns.hub.startFollowing(s, from)
+	if fl == nil {
 		answer(ev, refused(CodeClosed, "%v", ErrClosed))
 		return
 	}
 	for _, room := range rooms {
 		if err := s.Join(room); err != nil {
-			s.follow(r) // it is a follower now, of what it was in before
+			s.follow(r, fl) // it is a follower now, of what it was in before
 			r.answerJoin(ev, room, err)
 			return
 		}
@@ -93,30 +94,30 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 		a.Room = rooms[0]
 	}
 	answer(ev, a)
-	s.follow(r)
+	s.follow(r, fl)
 }
 
-// startFollowing makes s a follower that waits for its replay.
-func (h *hub) startFollowing(s *Socket, from uint64) bool {
+// startFollowing makes s a follower that waits for its replay; nil if it is in the hub no more. A replay that was under
+// way for it queues nothing any more.
+func (h *hub) startFollowing(s *Socket, from uint64) *follower {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.bySid[s.sid] != s {
-		return false
+		return nil
 	}
 	if s.follows != nil && s.follows.stop != nil {
 		s.follows.stop()
 	}
 	s.follows = &follower{next: from, catching: true}
-	return true
+	return s.follows
 }
 
-// follow starts the goroutine that catches up.
-func (s *Socket) follow(r *Relay) {
+// follow starts the goroutine that catches up, unless there is one, or s has joined with since again.
+func (s *Socket) follow(r *Relay, fl *follower) {
 	ctx, cancel := context.WithCancel(s.session.ctx)
 	h := s.ns.hub
 	h.mu.Lock()
-	fl := s.follows
-	if fl == nil || !fl.catching || h.bySid[s.sid] != s {
+	if s.follows != fl || !fl.catching || fl.stop != nil || h.bySid[s.sid] != s {
 		h.mu.Unlock()
 		cancel()
 		return

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"time"
 )
@@ -19,6 +20,7 @@ const (
 // replay is one follower's way through the journal.
 type replay struct {
 	socket *Socket
+	fl     *follower
 	relay  *Relay
 	feed   *Feed
 	slab   slab
@@ -37,7 +39,7 @@ func replayTurns() int { return max(runtime.GOMAXPROCS(0)/2, 1) }
 // catchUp sends what stands in the journal from the offset on, and makes s live when there is no more.
 func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint64) error {
 	feed, h := r.opts.Feed, s.ns.hub
-	p := replay{socket: s, relay: r, feed: feed, limit: min(replayBytes, s.outbox.limit/8)}
+	p := replay{socket: s, fl: fl, relay: r, feed: feed, limit: min(replayBytes, s.outbox.limit/8)}
 	defer p.stand()
 	for {
 		last := feed.delivered.Load()
@@ -45,7 +47,7 @@ func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint6
 			h.mu.Lock()
 			if feed.delivered.Load() < next {
 				if s.follows == fl {
-					fl.catching, fl.next = false, next
+					fl.catching, fl.next, fl.stop = false, next, nil
 				}
 				h.mu.Unlock()
 				return nil
@@ -123,24 +125,51 @@ func (p *replay) send(ctx context.Context, e *JournalEntry) error {
 
 // flush queues what has been made, once there is room for it: the client takes what it can, and no more is made.
 func (p *replay) flush(ctx context.Context) error {
-	if len(p.frames) == 0 {
-		return nil
-	}
-	s := p.socket
-	if !s.outbox.takes(p.size) {
-		p.stand()
-		if err := s.outbox.await(ctx, p.size); err != nil {
+	for len(p.frames) > 0 {
+		if !p.socket.outbox.takes(p.size) {
+			p.stand()
+			if err := p.socket.outbox.await(ctx, p.size); err != nil {
+				return err
+			}
+			if err := p.work(ctx); err != nil {
+				return err
+			}
+		}
+		queued, err := p.queue()
+		if err != nil {
 			return err
 		}
-		if err := p.work(ctx); err != nil {
-			return err
-		}
+		if queued {
+			p.frames, p.size = p.frames[:0], 0
+		} // or somebody else has taken the room meanwhile
 	}
-	if err := s.pushAll(p.frames, p.size); err != nil {
-		return err
-	}
-	p.frames, p.size = p.frames[:0], 0
 	return nil
+}
+
+// errReplaced ends a replay whose client has joined with since again.
+var errReplaced = errors.New("transport: another replay has begun")
+
+// queue hands the frames to the client's outbox; false if they do not fit. It is under the hub's lock, so that nothing
+// comes behind what a later join of the same client begins with.
+func (p *replay) queue() (bool, error) {
+	s := p.socket
+	s.mu.Lock()
+	closed := s.state == socketClosed
+	s.mu.Unlock()
+	if closed {
+		return false, ErrClosed
+	}
+	h := s.ns.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if s.follows != p.fl {
+		return false, errReplaced
+	}
+	if !s.outbox.pushAll(p.frames, p.size) {
+		return false, nil
+	}
+	s.ns.server.opts.Counters.EventsOut.Add(uint64(len(p.frames)))
+	return true, nil
 }
 
 // sees tells whether an entry is for s: to everyone, or to a room that s is in, and not from s itself.
@@ -155,24 +184,4 @@ func (s *Socket) sees(e *JournalEntry) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return s.inLocked(e.Room)
-}
-
-// pushAll queues frames for this client alone, which has been let in.
-func (s *Socket) pushAll(frames []*Frame, size int) error {
-	s.mu.Lock()
-	closed := s.state == socketClosed
-	s.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
-	if s.outbox.pushAll(frames, size) {
-		s.ns.server.opts.Counters.EventsOut.Add(uint64(len(frames)))
-		return nil
-	}
-	for _, f := range frames {
-		if err := s.push(f); err != nil {
-			return err
-		}
-	}
-	return nil
 }
