@@ -87,7 +87,7 @@ type publisher struct {
 	stats   PublishStats
 	changed chan struct{} // closed and replaced whenever something leaves the queue
 	stopped bool
-	large   []*publication // too large for the server; unlock tells of them
+	after   []func() // what unlock tells
 }
 
 func (p *publisher) init(c *Client, opts PublishOptions) {
@@ -140,17 +140,17 @@ func (p *publisher) add(ctx context.Context, pub *publication) error {
 	for p.bytes+pub.size > p.opts.MaxBytes && len(p.queue) > 0 && !p.stopped {
 		switch p.opts.WhenFull {
 		case FullRefuse:
-			p.mu.Unlock()
+			p.unlock()
 			return ErrFull
 		case FullDropOldest:
 			p.stats.Dropped++
 			oldest := p.queue[0]
 			p.remove(oldest)
-			oldest.tell(ErrFull)
+			p.after = append(p.after, func() { oldest.tell(ErrFull) })
 			continue
 		}
 		changed := p.changed
-		p.mu.Unlock()
+		p.unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -208,7 +208,7 @@ func (p *publisher) pump() {
 			// The server would end the connection for it, each time, and what waits behind it would never leave.
 			p.stats.Refused++
 			p.remove(pub)
-			p.large = append(p.large, pub)
+			p.after = append(p.after, func() { p.tooLarge(pub, limit) })
 			continue
 		}
 		if !p.send(pub) {
@@ -220,21 +220,21 @@ func (p *publisher) pump() {
 	}
 }
 
-// unlock lets go of p.mu, and tells of what pump has taken out.
+// unlock lets go of p.mu, and tells what became of those that were taken out of the queue while it was held.
 func (p *publisher) unlock() {
-	large := p.large
-	p.large = nil
-	var limit int64
-	if p.cc != nil {
-		limit = p.cc.limit()
-	}
+	after := p.after
+	p.after = nil
 	p.mu.Unlock()
-	for _, pub := range large {
-		refusal := &AckError{Code: CodeTooLarge, Message: fmt.Sprintf("%d bytes, and the server takes %d", pub.most, limit)}
-		pub.tell(refusal)
-		if p.opts.OnRefused != nil {
-			p.opts.OnRefused(pub.event, refusal)
-		}
+	for _, tell := range after {
+		tell()
+	}
+}
+
+func (p *publisher) tooLarge(pub *publication, limit int64) {
+	refusal := &AckError{Code: CodeTooLarge, Message: fmt.Sprintf("%d bytes, and the server takes %d", pub.most, limit)}
+	pub.tell(refusal)
+	if p.opts.OnRefused != nil {
+		p.opts.OnRefused(pub.event, refusal)
 	}
 }
 
@@ -395,7 +395,7 @@ func (p *publisher) forgetSent() {
 		p.stats.Acked++
 		first := p.queue[0]
 		p.remove(first)
-		first.tell(nil)
+		p.after = append(p.after, func() { first.tell(nil) })
 	}
 }
 

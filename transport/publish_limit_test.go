@@ -91,3 +91,22 @@ func TestNoProgressIsNoSuccess(t *testing.T) {
 		}
 	}
 }
+
+// What became of an event is told without a lock: who is told may ask for the counts.
+func TestPublishTellsWithoutLock(t *testing.T) {
+	c, err := transport.NewClient(transport.ClientOptions{URL: "127.0.0.1:1", Dialers: []transport.Dialer{engine4.Dialer{}},
+		Publish: transport.PublishOptions{MaxBytes: 1000, WhenFull: transport.FullDropOldest}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan uint64, 1)
+	for range 2 {
+		done := func(error) { told <- c.PublishStats().Dropped }
+		if err := c.PublishFunc(context.Background(), done, "log_telemetry", strings.Repeat("x", 600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := receive(t, told); n != 1 {
+		t.Errorf("%d dropped", n)
+	}
+}
