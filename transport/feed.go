@@ -21,9 +21,11 @@ type Feed struct {
 	delivered atomic.Uint64
 	// pushed is the offset of the last entry that has been delivered.
 	pushed atomic.Uint64
-	report func(error)
-	turns  chan struct{} // of replays; a place for each that may work now
-	breath breather
+	// trouble is what Health told last, nil if the journal takes events.
+	trouble atomic.Pointer[Ack]
+	report  func(error)
+	turns   chan struct{} // of replays; a place for each that may work now
+	breath  breather
 
 	mu     sync.RWMutex
 	relays map[string]*Relay // by namespace
@@ -47,6 +49,14 @@ func (f *Feed) add(r *Relay) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.relays[r.ns.name] = r
+}
+
+// tellTrouble lets a client that connects know that the journal takes nothing.
+func (f *Feed) tellTrouble(_ context.Context, s *Socket, _ Value) error {
+	if a := f.trouble.Load(); a != nil {
+		_ = s.Emit(EventJournal, *a) // if it is gone, it need not know
+	}
+	return nil
 }
 
 func (f *Feed) relay(namespace string) *Relay {
@@ -77,11 +87,18 @@ func (f *Feed) Run(ctx context.Context) {
 	}
 }
 
-// Health tells all clients of this node that the journal has stopped taking events, or takes them again (nil).
+// Health tells all clients of this node that the journal has stopped taking events, or takes them again (nil). Those that
+// connect while it takes none are told too.
 func (f *Feed) Health(err error) {
 	a := Ack{OK: err == nil}
 	if err != nil {
 		a = refusal(err)
+	}
+	// Before the others are told, so that whoever connects meanwhile is told by one of the two.
+	if err != nil {
+		f.trouble.Store(&a)
+	} else {
+		f.trouble.Store(nil)
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -69,6 +69,7 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	ns.On(EventJournal, r.status)
 	if opts.Feed != nil {
 		opts.Feed.add(r)
+		ns.OnConnect(opts.Feed.tellTrouble)
 	}
 	return r, nil
 }
