@@ -59,6 +59,7 @@ type loggerRole struct {
 	began    bool               // out has its header
 	place    recording.Place    // in the journal, of the last event
 	lastName string             // that event's
+	begins   uint64             // where the journal was followed from, if nothing has come since; 0: it never was
 	skipped  bool               // that event was not logged: it had been
 	path     string             // of the file; empty without one
 	logged   *transport.Tracker // not nil once another journal was met; what the file held then

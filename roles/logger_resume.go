@@ -93,6 +93,12 @@ func (l *loggerRole) from(status transport.JournalStatus, first transport.Since)
 	switch {
 	case was.Offset == 0 && l.logged != nil: // a link that broke before the new journal's first event came
 		return transport.Since{Offset: 1}
+	case was.Offset == 0 && l.begins > 0: // nothing has come since the connection before
+		if was.Journal != status.Journal || l.begins > status.Last+1 {
+			l.log.WithFields(fields).Warn("the server's journal is another one, or has been cut: everything in it is taken")
+			l.begins = 1
+		}
+		return transport.Since{Offset: l.begins}
 	case was.Offset == 0:
 		return first
 	case was.Journal != "" && status.Journal != "" && was.Journal != status.Journal:
@@ -135,15 +141,21 @@ func (l *loggerRole) following(offset uint64, err error) {
 	var refusal *transport.AckError
 	switch {
 	case err == nil:
+		l.mu.Lock()
+		l.begins = offset
+		l.mu.Unlock()
 		l.log.WithField("from", offset).Debug("following the journal")
 		return
+	case errors.As(err, &refusal) && refusal.Temporary():
+		l.log.WithError(err).Warn("the journal cannot be followed yet")
+		return // what comes next is still wanted from where it was
 	case errors.As(err, &refusal) && refusal.Code == transport.CodeNoJournal:
 		l.log.Info("the server keeps no journal: what comes while the link is broken is lost")
 	default:
 		l.log.WithError(err).Warn("the journal cannot be followed")
 	}
 	l.mu.Lock()
-	l.place = recording.Place{} // its offsets, if it had any, say nothing any more
+	l.place, l.begins = recording.Place{}, 0 // its offsets, if it had any, say nothing any more
 	l.mu.Unlock()
 }
 
