@@ -50,9 +50,11 @@ type File struct {
 	f       *os.File
 	size    int64     // up to the end of the last whole line
 	period  time.Time // in which the file was begun; zero if files do not age
-	dirty   bool      // written, not yet synced
-	pending [][]byte  // lines that the disk has not taken
-	waiting int       // bytes of them
+	fsync   func(*os.File) error
+	dirty   bool     // written, not yet synced
+	syncBad bool     // that it cannot be synced has been told
+	pending [][]byte // lines that the disk has not taken
+	waiting int      // bytes of them
 	dropped uint64
 	trouble bool
 
@@ -73,7 +75,7 @@ func Open(opts Options) (f *File, cut int64, err error) {
 	if opts.Report == nil {
 		opts.Report = func(error, string) {}
 	}
-	f = &File{opts: opts, dir: filepath.Dir(opts.Path), stop: make(chan struct{}), packing: make(chan struct{}, 1)}
+	f = &File{opts: opts, dir: filepath.Dir(opts.Path), fsync: (*os.File).Sync, stop: make(chan struct{}), packing: make(chan struct{}, 1)}
 	if cut, err = f.open(); err != nil {
 		return nil, 0, err
 	}
@@ -235,17 +237,25 @@ func (f *File) append(line []byte) error {
 	f.size += int64(len(line))
 	f.dirty = true
 	if f.opts.Sync.Always {
-		return f.sync()
+		f.sync()
 	}
 	return nil
 }
 
-func (f *File) sync() error {
-	if err := f.f.Sync(); err != nil {
-		return err
+// sync forces what was written to the disk. That it fails makes no line wait: they all stand in the file.
+func (f *File) sync() {
+	if err := f.fsync(f.f); err != nil {
+		if !f.syncBad {
+			f.syncBad = true
+			f.opts.Report(err, "lines are written, but cannot be forced to the disk: a power cut may take them")
+		}
+		return
 	}
 	f.dirty = false
-	return nil
+	if f.syncBad {
+		f.syncBad = false
+		f.opts.Report(nil, "lines are forced to the disk again; those written meanwhile may not be on it")
+	}
 }
 
 // retry tries what waits, in its order.
@@ -290,10 +300,8 @@ func (f *File) keepTime() {
 		}
 		f.mu.Lock()
 		f.retry()
-		if f.opts.Sync.Interval > 0 && f.dirty {
-			if err := f.sync(); err != nil {
-				f.told(err)
-			}
+		if f.dirty && (f.opts.Sync.Interval > 0 || f.syncBad) {
+			f.sync()
 		}
 		if f.due(0) {
 			if err := f.rotate(); err != nil {
@@ -316,7 +324,7 @@ func (f *File) Close() error {
 	if n := len(f.pending); n > 0 {
 		err = fmt.Errorf("%s: %d lines could not be written", f.opts.Path, n)
 	}
-	err = errors.Join(err, f.f.Sync(), f.f.Close())
+	err = errors.Join(err, f.fsync(f.f), f.f.Close())
 	f.f = nil
 	return err
 }

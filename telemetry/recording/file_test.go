@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -235,6 +236,55 @@ func TestSyncPolicies(t *testing.T) {
 		}
 		f.mu.Unlock()
 		shut(t, f)
+	}
+}
+
+// reports are what a File has told.
+type reports struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (r *reports) add(err error, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.text = append(r.text, fmt.Sprint(err, ": ", what))
+}
+
+func (r *reports) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.text)
+}
+
+// An fsync that fails is told once, and once when it is over. It made the line wait that was in the file already, which was
+// then written again each second; and told of lines that wait though none did.
+func TestFailedSyncWritesNoLineTwice(t *testing.T) {
+	for _, s := range []SyncPolicy{{Always: true}, {Interval: time.Millisecond}} {
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "p.jsonl")
+			var told reports
+			f := open(t, Options{Path: path, Sync: s, MaxBytes: 25, Plain: true, Report: told.add})
+			tries := 0
+			set := func(fsync func(*os.File) error) { f.mu.Lock(); f.fsync = fsync; f.mu.Unlock() }
+			set(func(*os.File) error { tries++; return errors.New("broken disk") })
+			want := ""
+			for i := range 9 { // into two files
+				line := fmt.Sprintf("%04d\n", i)
+				want += line
+				f.Write([]byte(line))
+			}
+			eventually(t, "synced again and again", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return tries > 9 })
+			set((*os.File).Sync)
+			eventually(t, "synced", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return !f.dirty })
+			shut(t, f)
+			if got, files := contents(t, path); got != want || len(files) != 1 {
+				t.Errorf("%d closed files, and all hold\n%swant\n%s", len(files), got, want)
+			}
+			if r := told.all(); len(r) != 2 || !strings.Contains(r[0], "cannot be forced") || !strings.Contains(r[1], "forced to the disk again") {
+				t.Errorf("reports are %q", r)
+			}
+		})
 	}
 }
 

@@ -17,9 +17,7 @@ const closedStamp = "20060102T150405.000Z"
 
 // rotate closes the file under its stamped name and begins a new one. If that fails the old file goes on.
 func (f *File) rotate() error {
-	if err := f.f.Sync(); err != nil {
-		return err
-	}
+	f.sync()
 	ext := filepath.Ext(f.opts.Path)
 	base := strings.TrimSuffix(f.opts.Path, ext)
 	name := base + "-" + f.opts.Now().UTC().Format(closedStamp) + ext
