@@ -58,6 +58,8 @@ type File struct {
 	dropped uint64
 	trouble bool
 
+	rotateAfter time.Time // when a rotation that failed is tried again; zero: none has
+
 	stop    chan struct{}
 	done    sync.WaitGroup
 	packing chan struct{} // asks the packer to look
@@ -202,14 +204,30 @@ func (f *File) told(err error) {
 	}
 }
 
-// put writes one line into the file that it belongs in.
+// put writes one line into the file that it belongs in; where there can be no new one, into the old one.
 func (f *File) put(line []byte) error {
-	if f.due(len(line)) {
-		if err := f.rotate(); err != nil {
-			return err
-		}
+	if f.due(len(line)) && f.rotateAfter.IsZero() {
+		f.tryRotate()
 	}
 	return f.append(line)
+}
+
+// rotatePause is the time between two tries of a rotation that fails.
+const rotatePause = 10 * time.Second
+
+func (f *File) tryRotate() {
+	err := f.rotate()
+	told := !f.rotateAfter.IsZero()
+	switch {
+	case err != nil:
+		f.rotateAfter = time.Now().Add(rotatePause)
+		if !told {
+			f.opts.Report(err, "no new file can be begun: lines go on into the old one, and it is tried again")
+		}
+	case told:
+		f.rotateAfter = time.Time{}
+		f.opts.Report(nil, "a new file has been begun")
+	}
 }
 
 func (f *File) due(more int) bool {
@@ -303,10 +321,8 @@ func (f *File) keepTime() {
 		if f.dirty && (f.opts.Sync.Interval > 0 || f.syncBad) {
 			f.sync()
 		}
-		if f.due(0) {
-			if err := f.rotate(); err != nil {
-				f.told(err)
-			}
+		if f.due(0) && !time.Now().Before(f.rotateAfter) {
+			f.tryRotate()
 		}
 		f.mu.Unlock()
 	}

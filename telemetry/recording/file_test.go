@@ -288,6 +288,41 @@ func TestFailedSyncWritesNoLineTwice(t *testing.T) {
 	}
 }
 
+// Where no new file can be begun the old one goes on. Each line tried it again, and none was written.
+func TestFailedRotationStopsNoLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.jsonl")
+	obstacle := path + ".new"
+	if err := os.Mkdir(obstacle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var told reports
+	f := open(t, Options{Path: path, MaxBytes: 20, Plain: true, Report: told.add})
+	want := ""
+	for i := range 10 {
+		line := fmt.Sprintf("%04d\n", i)
+		want += line
+		f.Write([]byte(line))
+	}
+	if got, _ := os.ReadFile(path); string(got) != want {
+		t.Errorf("the file holds %q, want %q", got, want)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	f.rotateAfter = time.Now() // the pause is over
+	f.mu.Unlock()
+	eventually(t, "rotated", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.size == 0 })
+	f.Write([]byte("last\n"))
+	shut(t, f)
+	if got, files := contents(t, path); got != want+"last\n" || len(files) != 1 {
+		t.Errorf("%d closed files, and all hold %q", len(files), got)
+	}
+	if r := told.all(); len(r) != 2 || !strings.Contains(r[0], "go on into the old one") || !strings.Contains(r[1], "has been begun") {
+		t.Errorf("reports are %q", r)
+	}
+}
+
 // What was being compressed when the process was killed is done by the next run.
 func TestCompressionGoesOnAfterACrash(t *testing.T) {
 	dir := t.TempDir()
