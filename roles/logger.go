@@ -303,21 +303,42 @@ func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
 	l.log.WithField("events", arg.Count).Warn("the server dropped events: this logger does not keep up")
 }
 
-// summary logs what has been received, by source.
+// summary logs what has been received, by source, and all that is known to be lost.
 func (l *loggerRole) summary() {
 	l.mu.Lock()
-	stats, others, dropped := l.tracker.Stats(), l.others, l.dropped
+	stats, others := l.tracker.Stats(), l.others
+	lost := l.lost()
 	l.mu.Unlock()
 	for _, s := range stats {
 		e := l.log.WithFields(logrus.Fields{"source": s.Source, "boot": s.Boot, "first": s.First, "last": s.Last, "received": s.Received,
 			"gaps": s.Gaps, "missing": s.Missing, "repeats": s.Repeats, "out_of_order": s.OutOfOrder})
-		if s.Missing > 0 {
+		switch {
+		case s.Missing > 0:
 			e.Warn("summary: packets are missing")
-		} else {
+		case len(lost) > 0:
+			e.Warn("summary: received without a gap, but packets were lost")
+		default:
 			e.Info("summary: complete")
 		}
 	}
-	if others > 0 || dropped > 0 || len(stats) == 0 {
-		l.log.WithFields(logrus.Fields{"without_envelope": others, "dropped_by_server": dropped}).Info("summary: other events")
+	if others > 0 || len(stats) == 0 {
+		l.log.WithField("without_envelope", others).Info("summary: other events")
 	}
+	if len(lost) > 0 {
+		l.log.WithFields(lost).Warn("summary: not everything is there")
+	}
+}
+
+// lost counts what is known to be lost, whosever it was; what is not, is not in it. l.mu is held.
+func (l *loggerRole) lost() logrus.Fields {
+	f := logrus.Fields{}
+	if l.dropped > 0 {
+		f["dropped_by_server"] = l.dropped
+	}
+	if l.file != nil {
+		if n := l.file.Dropped(); n > 0 {
+			f["not_in_file"] = n
+		}
+	}
+	return f
 }

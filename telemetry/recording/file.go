@@ -294,7 +294,8 @@ func (f *File) retry() {
 	}
 }
 
-// Dropped is how many lines were dropped because the disk took nothing for too long.
+// Dropped is how many lines are lost: there was no room for them in memory while the disk took nothing, or, once the
+// file is closed, they still waited.
 func (f *File) Dropped() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -337,8 +338,9 @@ func (f *File) Close() error {
 	defer f.mu.Unlock()
 	f.retry()
 	var err error
-	if n := len(f.pending); n > 0 {
+	if n := f.dropped + uint64(len(f.pending)); n > 0 {
 		err = fmt.Errorf("%s: %d lines could not be written", f.opts.Path, n)
+		f.dropped, f.pending = n, nil
 	}
 	err = errors.Join(err, f.fsync(f.f), f.f.Close())
 	f.f = nil
