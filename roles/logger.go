@@ -60,6 +60,7 @@ type loggerRole struct {
 	place    recording.Place    // in the journal, of the last event
 	lastName string             // that event's
 	begins   uint64             // where the journal was followed from, if nothing has come since; 0: it never was
+	gone     uint64             // offsets that were wanted, and which the server no longer had
 	skipped  bool               // that event was not logged: it had been
 	path     string             // of the file; empty without one
 	logged   *transport.Tracker // not nil once another journal was met; what the file held then
@@ -316,7 +317,9 @@ func (l *loggerRole) summary() {
 		case s.Missing > 0:
 			e.Warn("summary: packets are missing")
 		case len(lost) > 0:
-			e.Warn("summary: received without a gap, but packets were lost")
+			e.Warn("summary: no gap from first to last, but packets were lost")
+		case s.First > 1: // whether those before were wanted is not known
+			e.Info("summary: complete from first to last")
 		default:
 			e.Info("summary: complete")
 		}
@@ -334,6 +337,9 @@ func (l *loggerRole) lost() logrus.Fields {
 	f := logrus.Fields{}
 	if l.dropped > 0 {
 		f["dropped_by_server"] = l.dropped
+	}
+	if l.gone > 0 {
+		f["gone_from_journal"] = l.gone
 	}
 	if l.file != nil {
 		if n := l.file.Dropped(); n > 0 {

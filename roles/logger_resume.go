@@ -97,7 +97,9 @@ func (l *loggerRole) from(status transport.JournalStatus, first transport.Since)
 		if was.Journal != status.Journal || l.begins > status.Last+1 {
 			l.log.WithFields(fields).Warn("the server's journal is another one, or has been cut: everything in it is taken")
 			l.begins = 1
+			return transport.Since{Offset: 1}
 		}
+		l.begins = l.noteGone(l.begins, status)
 		return transport.Since{Offset: l.begins}
 	case was.Offset == 0:
 		return first
@@ -110,10 +112,25 @@ func (l *loggerRole) from(status transport.JournalStatus, first transport.Since)
 		l.log.WithFields(fields).Warn("the server's journal is another one, or has been cut: everything in it is taken, but for packets that have been logged")
 		l.beginAnew()
 		return transport.Since{Offset: 1}
-	case status.First > was.Offset+1:
-		l.log.WithFields(fields).Error("the server no longer has what came next: packets are missing")
 	}
-	return transport.Since{Offset: was.Offset + 1}
+	next := l.noteGone(was.Offset+1, status)
+	l.place.Offset = next - 1
+	return transport.Since{Offset: next}
+}
+
+// noteGone tells of offsets that were still wanted, from next on, and which the journal no longer has. It returns the first that
+// may come. l.mu is held.
+func (l *loggerRole) noteGone(next uint64, status transport.JournalStatus) uint64 {
+	first := status.First
+	if first == 0 { // all has aged out
+		first = status.Last + 1
+	}
+	if first <= next {
+		return next
+	}
+	l.gone += first - next
+	l.log.WithFields(logrus.Fields{"from": next, "to": first - 1, "journal_last": status.Last}).Error("the server no longer has what came next: packets are missing")
+	return first
 }
 
 // beginAnew is for a journal whose offsets say nothing of what has been logged: from now on (source, boot, seq) tells. What this

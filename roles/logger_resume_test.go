@@ -3,6 +3,7 @@ package roles
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/sirupsen/logrus"
@@ -68,3 +69,59 @@ func sinceText(s transport.Since) string {
 }
 
 func sameSince(a, b transport.Since) bool { return sinceText(a) == sinceText(b) }
+
+// The summary said that all was complete though the journal no longer had what came next.
+func TestSummaryKnowsWhatIsLost(t *testing.T) {
+	at := func(l *loggerRole, offset uint64) { l.place = recording.Place{Offset: offset, Journal: "a"} }
+	status := func(first, last uint64) transport.JournalStatus {
+		return transport.JournalStatus{OK: true, Journal: "a", First: first, Last: last}
+	}
+	for _, tc := range []struct {
+		name  string
+		seqs  []uint64
+		lose  func(l *loggerRole)
+		want  []string
+		never []string
+	}{
+		{"from the first on", []uint64{1, 2}, nil, []string{`info msg="summary: complete" `}, []string{"lost", "not everything"}},
+		{"from a later one on", []uint64{7, 8}, nil, []string{`info msg="summary: complete from first to last" `}, []string{"lost", "not everything"}},
+		{"a gap", []uint64{1, 3}, nil, []string{`warning msg="summary: packets are missing" `}, []string{"complete"}},
+		{"aged out", []uint64{1, 2}, func(l *loggerRole) { at(l, 4); l.from(status(10, 20), transport.Since{}) }, []string{"warning", "packets were lost", "gone_from_journal=5"}, []string{"complete"}},
+		{"aged out, asked twice", []uint64{1, 2}, func(l *loggerRole) {
+			at(l, 4)
+			l.from(status(10, 20), transport.Since{})
+			l.from(status(10, 20), transport.Since{})
+		}, []string{"gone_from_journal=5"}, nil},
+		{"all aged out", []uint64{1, 2}, func(l *loggerRole) { at(l, 4); l.from(status(0, 20), transport.Since{}) }, []string{"gone_from_journal=16"}, []string{"complete"}},
+		{"aged out of an idle logger", []uint64{1, 2}, func(l *loggerRole) {
+			l.from(status(1, 4), transport.Since{})
+			l.following(5, nil)
+			l.from(status(7, 9), transport.Since{})
+		}, []string{"gone_from_journal=2"}, []string{"complete"}},
+		{"behind the last", []uint64{1, 2}, func(l *loggerRole) { at(l, 4); l.from(status(5, 9), transport.Since{}) }, []string{"summary: complete"}, []string{"lost"}},
+		{"dropped by the server", []uint64{1, 2}, func(l *loggerRole) { l.dropped = 3 }, []string{"dropped_by_server=3"}, []string{"complete"}},
+		{"nothing came", nil, func(l *loggerRole) { l.dropped = 3 }, []string{"dropped_by_server=3"}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l, said := testLogger()
+			for _, seq := range tc.seqs {
+				l.tracker.Add(&transport.Envelope{Source: "s", Boot: "b", Seq: seq})
+			}
+			if tc.lose != nil {
+				tc.lose(l)
+			}
+			said.Reset()
+			l.summary()
+			for _, w := range tc.want {
+				if !strings.Contains(said.String(), w) {
+					t.Errorf("it does not say %q:\n%s", w, said)
+				}
+			}
+			for _, n := range tc.never {
+				if strings.Contains(said.String(), n) {
+					t.Errorf("it says %q:\n%s", n, said)
+				}
+			}
+		})
+	}
+}
