@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -27,11 +26,11 @@ func LastPlace(path string) (Place, error) {
 	if place.Offset > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return place, err
 	}
-	for _, name := range closedFiles(path) {
-		if strings.HasSuffix(name, ".gz") {
-			place, err = lastPlaceThrough(name)
+	for _, c := range slices.Backward(closedFiles(path)) {
+		if c.packed {
+			place, err = lastPlaceThrough(c.path)
 		} else {
-			place, err = lastPlaceIn(name)
+			place, err = lastPlaceIn(c.path)
 		}
 		if place.Offset > 0 || err != nil {
 			return place, err
@@ -40,22 +39,12 @@ func LastPlace(path string) (Place, error) {
 	return Place{}, nil
 }
 
-// closedFiles are those that a logger with this file has closed, the latest first.
-func closedFiles(path string) []string {
-	f := &File{opts: Options{Path: path}, dir: filepath.Dir(path)}
-	closed := append(f.closed(""), f.closed(".gz")...)
-	slices.SortFunc(closed, func(a, b string) int {
-		return strings.Compare(strings.TrimSuffix(b, ".gz"), strings.TrimSuffix(a, ".gz"))
-	})
-	return closed
-}
-
 // Envelopes notes what stands in a logger's file, and in the one that was closed before it: what a logger that meets another journal
 // need not write again. Lines that cannot be read are left out.
 func Envelopes(path string, seen *transport.Tracker) error {
 	names := []string{path}
 	if closed := closedFiles(path); len(closed) > 0 {
-		names = append(names, closed[0])
+		names = append(names, closed[len(closed)-1].path)
 	}
 	for _, name := range names {
 		err := eachRecord(name, func(r *Record) {
