@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"tbmsock/transport"
 )
@@ -148,14 +147,14 @@ func eachRecord(path string, f func(*Record)) error {
 	defer func() { _ = r.Close() }()
 	for {
 		rec, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
+		var line *LineError
+		switch {
+		case err == nil:
 			f(rec)
-		}
-		if err != nil && rec == nil && !strings.Contains(err.Error(), ", line ") {
-			return err // not of one line: the file itself cannot be read
+		case errors.Is(err, io.EOF):
+			return nil
+		case !errors.As(err, &line):
+			return err
 		}
 	}
 }
