@@ -107,6 +107,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	if l.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
+	l.path = c.String("output")
 	if err := l.follow(c, rooms); err != nil {
 		return nil, err
 	}
@@ -122,6 +123,9 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
 		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
 			return nil, err
+		}
+		if !c.IsSet("since") {
+			l.goOn(l.file.Place())
 		}
 	}
 	return l, nil

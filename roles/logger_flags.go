@@ -58,6 +58,7 @@ func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.
 		Keep:     int(countOf(c, "keep")),
 		Plain:    c.Bool("plain"),
 		Sync:     syncPolicy(fsyncOf(c, "fsync")),
+		Resume:   true,
 		Header:   form.header(),
 		Report: func(err error, what string) {
 			if err == nil {

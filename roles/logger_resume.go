@@ -2,7 +2,6 @@ package roles
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -62,25 +61,22 @@ func sinceFlag() cli.Flag {
 	return valueFlag("since", "where to begin in the server's journal: now, all, an offset, a time (RFC 3339), how long ago (2h), or last=100; a file that is gone on with begins behind its last packet", &sinceValue{"now", now})
 }
 
-// follow makes the logger begin where the flags, or its own file, say, and go on where it was on each
-// further connection.
+// follow makes the logger begin where the flags say, unless its own file does, and go on where it was on each further
+// connection.
 func (l *loggerRole) follow(c *cli.Context, rooms []string) error {
 	first := c.Generic("since").(*sinceValue).since
-	l.path = c.String("output")
-	if path := l.path; path != "" && !c.IsSet("since") {
-		place, err := recording.LastPlace(path)
-		if err != nil {
-			return fmt.Errorf("--output %s: %w", path, err)
-		}
-		if l.place = place; place.Offset > 0 {
-			l.log.WithFields(logrus.Fields{"file": path, "offset": place.Offset, "journal": place.Journal}).Info("going on behind the file's last packet")
-		}
-	}
 	return l.client.Follow(transport.FollowOptions{
 		Rooms:    rooms,
 		From:     func(status transport.JournalStatus) transport.Since { return l.from(status, first) },
 		OnFollow: l.following,
 	})
+}
+
+// goOn makes it begin behind the file's last packet, if the file has one.
+func (l *loggerRole) goOn(place recording.Place) {
+	if l.place = place; place.Offset > 0 {
+		l.log.WithFields(logrus.Fields{"file": l.path, "offset": place.Offset, "journal": place.Journal}).Info("going on behind the file's last packet")
+	}
 }
 
 // from is where to begin on a connection.

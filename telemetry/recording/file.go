@@ -30,6 +30,7 @@ type Options struct {
 	Keep     int           // closed files that are kept, the oldest go first; 0: all
 	Plain    bool          // closed files are not compressed
 	Sync     SyncPolicy
+	Resume   bool   // look for the place at which the file ends, see File.Place
 	Header   []byte // first line of each file, with its newline; a file with another one is closed
 	// MaxPending bounds, in bytes, what waits in memory while the disk takes nothing; 64 MiB.
 	MaxPending int
@@ -43,8 +44,9 @@ const defaultPending = 64 << 20
 
 // File is an append-only file of lines. It can be used by several goroutines.
 type File struct {
-	opts Options
-	dir  string
+	opts  Options
+	dir   string
+	place Place // at which it ended when it was opened
 
 	mu      sync.Mutex
 	f       *os.File
@@ -81,12 +83,22 @@ func Open(opts Options) (f *File, cut int64, err error) {
 	if cut, err = f.open(); err != nil {
 		return nil, 0, err
 	}
+	// Now nobody else writes it, and nothing is being compressed yet.
+	if opts.Resume {
+		if f.place, err = LastPlace(opts.Path); err != nil {
+			_ = f.f.Close()
+			return nil, 0, fmt.Errorf("where to go on cannot be read; move the damaged file elsewhere to begin without it: %w", err)
+		}
+	}
 	f.done.Add(2)
 	go f.keepTime()
 	go f.pack()
 	f.packing <- struct{}{} // what the last run has left
 	return f, cut, nil
 }
+
+// Place is where the file ended when it was opened, if Options.Resume asked for it.
+func (f *File) Place() Place { return f.place }
 
 func (f *File) open() (cut int64, err error) {
 	// O_APPEND: a line goes to the end whatever else happens to the file.

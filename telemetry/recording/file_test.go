@@ -212,6 +212,28 @@ func TestTwoWritersOfOneFile(t *testing.T) {
 	shut(t, open(t, Options{Path: path}))
 }
 
+// The place is looked for when nobody else can write the file any more. It was before that, and what another one still wrote
+// was written again.
+func TestPlaceIsReadBehindTheLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.jsonl")
+	first := open(t, Options{Path: path, Resume: true})
+	if p := first.Place(); p != (Place{}) {
+		t.Errorf("a new file has the place %+v", p)
+	}
+	for i := range 3 {
+		first.Write(fmt.Appendf(nil, "{\"event\":\"e\",\"offset\":%d,\"journal\":\"a\"}\n", i+1))
+		if _, _, err := Open(Options{Path: path, Resume: true}); !errors.Is(err, ErrInUse) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	shut(t, first)
+	second := open(t, Options{Path: path, Resume: true})
+	if p := second.Place(); p != (Place{3, "a"}) {
+		t.Errorf("the place is %+v", p)
+	}
+	shut(t, second)
+}
+
 func TestPlacesThatAreNoFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Join(dir, "none", "p.jsonl"), os.DevNull} {
