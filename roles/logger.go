@@ -124,9 +124,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
 			return nil, err
 		}
-		if !c.IsSet("since") {
-			l.goOn(l.file.Place())
-		}
+		l.goOn(l.file.Place())
 	}
 	return l, nil
 }

@@ -212,13 +212,6 @@ func TestNothingIsLost(t *testing.T) {
 		}
 		return start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s", "--since", "all")
 	}
-	again := func(i int) *process { // behind its own last packet
-		url := "http://" + addr
-		if i == 1 {
-			url = wire.url()
-		}
-		return start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s")
-	}
 	wait := func(d time.Duration) { // that packets flow meanwhile is the test
 		timer := time.NewTimer(d)
 		<-timer.C
@@ -238,7 +231,7 @@ func TestNothingIsLost(t *testing.T) {
 		server = serve()
 		wait(pause)
 		loggers[n%2].kill()
-		loggers[n%2] = again(n % 2)
+		loggers[n%2] = log(n % 2) // behind its own last packet
 		if n%2 == 0 {
 			wait(pause / 2)
 			source.kill()

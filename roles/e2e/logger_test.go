@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,5 +27,34 @@ func TestIdleLoggerMissesNothing(t *testing.T) {
 	}
 	if n, _ := whole(t, file); n != 5 {
 		t.Errorf("%d packets of 5", n)
+	}
+}
+
+// A file is gone on with behind its last packet also where --since is given, by flag or environment: started twice with
+// --since all a logger had everything twice in its file.
+func TestSinceDoesNotRepeatAFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	url := startPeer(t, "tbmsock").url()
+	file := filepath.Join(t.TempDir(), "packets.jsonl")
+	publishSeqs(t, url, 1, 5)
+	for n, last := range []uint64{5, 10} {
+		flags := []string{"logger", "--url", url, "--room", "ops", "--output", file}
+		var logger *process
+		if n == 0 {
+			logger = start(t, tbmsock(t), append(flags, "--since", "all")...)
+		} else {
+			logger = startWith(t, []string{"TBMSOCK_SINCE=all"}, tbmsock(t), flags...)
+			logger.logged("going on behind the file's last packet")
+			publishSeqs(t, url, 6, last)
+		}
+		logger.lineWith(fmt.Sprintf("#%d ", last))
+		if code := logger.interrupt(); code != 0 {
+			t.Errorf("logger ends with %d", code)
+		}
+		if n, _ := whole(t, file); n != int(last) {
+			t.Errorf("%d packets of %d", n, last)
+		}
 	}
 }
