@@ -43,6 +43,9 @@ func (f *lineForm) header() []byte {
 	return nil
 }
 
+// resumes tells whether a logger can go on with a file of this form: its lines tell their places in the journal.
+func (f *lineForm) resumes() bool { return f.format != "text" && !f.only }
+
 // record is the record's line, "" for none; it is valid until the next. state tells how a channel stands to its limits.
 func (f *lineForm) record(r *recording.Record, state func(id string) telemetry.ChannelState) []byte {
 	if f.only {

@@ -137,7 +137,7 @@ func (l *loggerRole) beginAnew() {
 		return
 	}
 	l.logged = &transport.Tracker{}
-	if l.path == "" {
+	if l.fileForm == nil || !l.fileForm.resumes() {
 		return
 	}
 	if err := recording.Envelopes(l.path, l.logged); err != nil {

@@ -58,3 +58,28 @@ func TestSinceDoesNotRepeatAFile(t *testing.T) {
 		}
 	}
 }
+
+// A file of text has no places in it. That a logger begins anew with it was not told.
+func TestFileThatCannotBeGoneOnWith(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	const warning = "cannot be gone on with"
+	for _, tc := range []struct {
+		name  string
+		flags []string
+		warns bool
+	}{
+		{"packets.log", nil, true},
+		{"packets.jsonl", []string{"--alarms-only"}, true},
+		{"packets.csv", nil, false},
+	} {
+		flags := append([]string{"logger", "--url", "http://127.0.0.1:1", "--output", filepath.Join(t.TempDir(), tc.name)}, tc.flags...)
+		logger := start(t, tbmsock(t), flags...)
+		logger.logged("waiting for the server")
+		if got := strings.Contains(logger.log(), warning); got != tc.warns {
+			t.Errorf("%s %v: warned is %t", tc.name, tc.flags, got)
+		}
+		logger.kill()
+	}
+}

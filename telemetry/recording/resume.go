@@ -3,11 +3,13 @@ package recording
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 
 	"tbmsock/transport"
 )
@@ -77,21 +79,56 @@ func lastPlaceIn(path string) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	for end > 0 {
-		start, err := lastLineEnd(io.NewSectionReader(f, 0, end-1), end-1)
+	lines := backwards{f: f, lo: end}
+	for {
+		line, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			return Place{}, nil
+		}
 		if err != nil {
 			return Place{}, err
 		}
-		line := make([]byte, end-start)
-		if _, err := f.ReadAt(line, start); err != nil {
-			return Place{}, err
+		if place := placeIn(columns, line); place.Offset > 0 {
+			return place, nil
 		}
-		if r := parseLine(columns, line); r != nil && r.Offset > 0 {
-			return Place{r.Offset, r.Journal}, nil
-		}
-		end = start
 	}
-	return Place{}, nil
+}
+
+// backwards reads the lines of a file from its end, through one buffer.
+type backwards struct {
+	f   io.ReaderAt
+	lo  int64  // where buf begins in the file
+	buf []byte // up to the end of the next line
+}
+
+// next returns a line with its newline; io.EOF at the file's beginning. It is valid until the next call.
+func (b *backwards) next() ([]byte, error) {
+	for {
+		if n := len(b.buf); n > 0 {
+			if i := bytes.LastIndexByte(b.buf[:n-1], '\n'); i >= 0 || b.lo == 0 {
+				line := b.buf[i+1:]
+				b.buf = b.buf[:i+1]
+				return line, nil
+			}
+		}
+		if b.lo == 0 {
+			return nil, io.EOF
+		}
+		// As much again as there is of the line: a long one is not searched for each 64 KiB of it.
+		more := int(min(b.lo, max(64<<10, int64(len(b.buf)))))
+		rest := len(b.buf)
+		if cap(b.buf) < more+rest {
+			longer := make([]byte, rest, 2*(more+rest))
+			copy(longer, b.buf)
+			b.buf = longer
+		}
+		b.buf = b.buf[:more+rest]
+		copy(b.buf[more:], b.buf[:rest])
+		b.lo -= int64(more)
+		if _, err := b.f.ReadAt(b.buf[:more], b.lo); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // columnsOf are the names in the first line of a CSV file; nil for JSON Lines.
@@ -108,24 +145,32 @@ func columnsOf(f io.ReaderAt) ([]string, error) {
 	return csv.NewReader(bytes.NewReader(first)).Read()
 }
 
-// parseLine is the record in a line, or nil if there is none.
-func parseLine(columns []string, line []byte) *Record {
+// placeIn is the place that a line tells, none if it is no record.
+func placeIn(columns []string, line []byte) (p Place) {
 	if columns == nil {
-		r, err := ParseJSON(line)
-		if err != nil {
-			return nil
+		var in struct {
+			Event   string `json:"event"`
+			Offset  uint64 `json:"offset"`
+			Journal string `json:"journal"`
 		}
-		return r
+		if !bytes.Contains(line, []byte(`"offset":`)) || json.Unmarshal(line, &in) != nil || in.Event == "" {
+			return Place{}
+		}
+		return Place{in.Offset, in.Journal}
 	}
 	row, err := csv.NewReader(bytes.NewReader(line)).Read()
 	if err != nil || len(row) != len(columns) {
-		return nil
+		return Place{}
 	}
-	r, err := parseCSV(columns, row)
-	if err != nil {
-		return nil
+	for i, name := range columns {
+		switch name {
+		case "offset":
+			p.Offset, _ = strconv.ParseUint(row[i], 10, 64) // empty where there is none
+		case "journal":
+			p.Journal = row[i]
+		}
 	}
-	return r
+	return p
 }
 
 // lastPlaceThrough reads a compressed file from its beginning.
