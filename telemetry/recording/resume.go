@@ -167,7 +167,7 @@ func placeIn(columns []string, line []byte) (p Place) {
 		case "offset":
 			p.Offset, _ = strconv.ParseUint(row[i], 10, 64) // empty where there is none
 		case "journal":
-			p.Journal = row[i]
+			p.Journal = parseCell(row[i])
 		}
 	}
 	return p

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tbmsock/transport"
 )
 
 // Lines come back in reverse, however long they are: a line cost a buffer of its own, so that a file without places took
@@ -54,6 +56,47 @@ func TestLastPlaceInEachForm(t *testing.T) {
 			if p, err := LastPlace(path); err != nil || p.Offset != last {
 				t.Errorf("%s with %.20q behind it: %+v, %v, want offset %d", ext, behind, p, err, last)
 			}
+		}
+	}
+}
+
+// A row is a line, whatever stands in it. A line break in a name made the search for the place look at half a row, and let a
+// client choose the offset.
+func TestNamesAndValuesBreakNoRow(t *testing.T) {
+	const forged = "x\n2026-03-02T06:00:00.000000Z,log_telemetry,1000,s,b,1,,,,,,,a,,\nx"
+	for _, text := range []string{"a\nb", "a\rb", "\n", forged, `"`, `"quoted"`, `"half`, "tab\t", "a,b", "\x00"} {
+		e := transport.Envelope{Source: text, Boot: text, Seq: 3, Room: text, Packet: []byte("{\n\"a\": [1,\r\n2]}")}
+		want := Record{Event: text, Offset: 7, Journal: text, Envelope: &e}
+		c := NewCSV([]string{"thrust.total"})
+		path := filepath.Join(t.TempDir(), "p.csv")
+		data := append(c.Header(), c.Row(&want)...)
+		if n := bytes.Count(data, []byte("\n")); n != 2 || bytes.ContainsRune(data, '\r') {
+			t.Errorf("%q: %d lines", text, n)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := LastPlace(path); err != nil || p != (Place{7, text}) {
+			t.Errorf("%q: the place is %+v, %v", text, p, err)
+		}
+		r, err := OpenReader(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Next()
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if g := got.Envelope; got.Event != text || g.Source != text || g.Boot != text || g.Room != text || string(g.Packet) != `{"a":[1,2]}` {
+			t.Errorf("%q is read back as %q, %+v", text, got.Event, g)
+		}
+		_ = r.Close()
+	}
+	for _, packet := range []string{"no JSON\n", "\"\n\""} {
+		c := NewCSV([]string{"thrust.total"})
+		row := c.Row(&Record{Event: "e", Envelope: &transport.Envelope{Source: "s", Boot: "b", Seq: 1, Packet: []byte(packet)}})
+		if bytes.Count(row, []byte("\n")) != 1 {
+			t.Errorf("%q breaks the row %q", packet, row)
 		}
 	}
 }
