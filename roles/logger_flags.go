@@ -60,6 +60,7 @@ func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.
 		Sync:     syncPolicy(fsyncOf(c, "fsync")),
 		Resume:   form.resumes(),
 		Header:   form.header(),
+		Ours:     form.ours,
 		Report: func(err error, what string) {
 			if err == nil {
 				entry.Info(what)

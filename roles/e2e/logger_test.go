@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,5 +82,26 @@ func TestFileThatCannotBeGoneOnWith(t *testing.T) {
 			t.Errorf("%s %v: warned is %t", tc.name, tc.flags, got)
 		}
 		logger.kill()
+	}
+}
+
+// --output names somebody else's file: that is an error, and the file stays as it is.
+func TestForeignOutput(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for _, name := range []string{"config.json", "table.csv", "notes.txt"} {
+		const precious = `{"precious": true}`
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(precious), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := start(t, tbmsock(t), "logger", "--output", file)
+		if code := p.wait(); code != 2 || !strings.Contains(p.log(), file) || !strings.Contains(p.log(), "was not written by a logger") {
+			t.Errorf("it ends with %d: %s", code, p.log())
+		}
+		if b, err := os.ReadFile(file); err != nil || string(b) != precious {
+			t.Errorf("%s has become %q, %v", name, b, err)
+		}
 	}
 }

@@ -32,6 +32,9 @@ type Options struct {
 	Sync     SyncPolicy
 	Resume   bool   // look for the place at which the file ends, see File.Place
 	Header   []byte // first line of each file, with its newline; a file with another one is closed
+	// Ours tells by its beginning whether a file can have been written here: another one is refused, and not touched. Nil: any
+	// can. A crash may have left less than the beginning.
+	Ours func(start []byte) bool
 	// MaxPending bounds, in bytes, what waits in memory while the disk takes nothing; 64 MiB.
 	MaxPending int
 	Now        func() time.Time // time.Now
@@ -121,6 +124,11 @@ func (f *File) open() (cut int64, err error) {
 	if !info.Mode().IsRegular() {
 		return 0, fmt.Errorf("%s is no file", f.opts.Path)
 	}
+	if foreign, err := f.foreign(file); err != nil {
+		return 0, err
+	} else if foreign {
+		return 0, fmt.Errorf("%s was not written by a logger, and stays as it is: name another file", f.opts.Path)
+	}
 	end, err := lastLineEnd(file, info.Size())
 	if err != nil {
 		return 0, err
@@ -146,6 +154,15 @@ func (f *File) open() (cut int64, err error) {
 		}
 	}
 	return cut, nil
+}
+
+func (f *File) foreign(file io.ReaderAt) (bool, error) {
+	start := make([]byte, 64)
+	n, err := file.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return n > 0 && f.opts.Ours != nil && !f.opts.Ours(start[:n]), nil
 }
 
 // lastLineEnd finds the end of the last whole line.

@@ -202,6 +202,34 @@ func TestFileWithOtherColumnsIsClosedFirst(t *testing.T) {
 	}
 }
 
+// A file of somebody else is refused. One without a newline was cut to nothing, as half a line that a crash had left.
+func TestForeignFileStaysAsItIs(t *testing.T) {
+	ours := func(start []byte) bool {
+		n := min(len(start), len("ours"))
+		return string(start[:n]) == "ours"[:n]
+	}
+	for text, taken := range map[string]bool{"": true, "o": true, "ours 1\nours": true, "{\"precious\": true}": false, "precious\n": false, strings.Repeat("x", 200): false} {
+		path := filepath.Join(t.TempDir(), "config.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, _, err := Open(Options{Path: path, Ours: ours})
+		if (err == nil) != taken {
+			t.Errorf("%q: error is %v", text, err)
+		}
+		if err == nil {
+			shut(t, f)
+			continue
+		}
+		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "name another") {
+			t.Errorf("%q: error is %v", text, err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Errorf("%q has become %q, %v", text, b, err)
+		}
+	}
+}
+
 func TestTwoWritersOfOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.jsonl")
 	f := open(t, Options{Path: path})
