@@ -309,7 +309,7 @@ func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
 // summary logs what has been received, by source, and all that is known to be lost.
 func (l *loggerRole) summary() {
 	l.mu.Lock()
-	stats, others := l.tracker.Stats(), l.others
+	stats, forgotten, others := l.tracker.Stats(), l.tracker.Forgotten(), l.others
 	lost := l.lost()
 	l.mu.Unlock()
 	for _, s := range stats {
@@ -325,6 +325,9 @@ func (l *loggerRole) summary() {
 		default:
 			e.Info("summary: complete")
 		}
+	}
+	if forgotten.Runs > 0 {
+		l.log.WithFields(logrus.Fields{"runs": forgotten.Runs, "missing": forgotten.Missing}).Warn("summary: there were too many runs of sources: those silent longest are not listed")
 	}
 	if others > 0 || len(stats) == 0 {
 		l.log.WithField("without_envelope", others).Info("summary: other events")

@@ -3,6 +3,7 @@ package roles
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,6 +101,11 @@ func TestSummaryKnowsWhatIsLost(t *testing.T) {
 		}, []string{"gone_from_journal=2"}, []string{"complete"}},
 		{"behind the last", []uint64{1, 2}, func(l *loggerRole) { at(l, 4); l.from(status(5, 9), transport.Since{}) }, []string{"summary: complete"}, []string{"lost"}},
 		{"dropped by the server", []uint64{1, 2}, func(l *loggerRole) { l.dropped = 3 }, []string{"dropped_by_server=3"}, []string{"complete"}},
+		{"too many runs", nil, func(l *loggerRole) {
+			for i := range 9000 {
+				l.tracker.Add(&transport.Envelope{Source: "s", Boot: strconv.Itoa(i), Seq: 1})
+			}
+		}, []string{"too many runs", "runs=808"}, nil},
 		{"nothing came", nil, func(l *loggerRole) { l.dropped = 3 }, []string{"dropped_by_server=3"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -114,12 +120,12 @@ func TestSummaryKnowsWhatIsLost(t *testing.T) {
 			l.summary()
 			for _, w := range tc.want {
 				if !strings.Contains(said.String(), w) {
-					t.Errorf("it does not say %q:\n%s", w, said)
+					t.Errorf("it does not say %q:\n%.2000s", w, said)
 				}
 			}
 			for _, n := range tc.never {
 				if strings.Contains(said.String(), n) {
-					t.Errorf("it says %q:\n%s", n, said)
+					t.Errorf("it says %q:\n%.2000s", n, said)
 				}
 			}
 		})
