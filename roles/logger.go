@@ -46,7 +46,8 @@ type loggerRole struct {
 	log    *logrus.Logger
 	client *transport.Client
 	now    func() time.Time
-	ready  chan struct{} // closed when the rooms have been joined for the first time
+	ctx    context.Context // of run, for what the client calls
+	ready  chan struct{}   // closed when the rooms have been joined for the first time
 
 	mu       sync.Mutex
 	out      io.Writer
@@ -133,6 +134,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 func (l *loggerRole) run(ctx context.Context) error {
 	var g run.Group
 	clientCtx, stop := context.WithCancel(ctx)
+	l.ctx = clientCtx
 	g.Add(func() error { return l.client.Run(clientCtx) }, func(error) { stop() })
 	asked := make(chan os.Signal, 1)
 	if s := summarySignal(); s != nil {

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -140,7 +141,10 @@ func (l *loggerRole) beginAnew() {
 	if l.fileForm == nil || !l.fileForm.resumes() {
 		return
 	}
-	if err := recording.Envelopes(l.path, l.logged); err != nil {
+	switch err := recording.Envelopes(l.ctx, l.path, l.logged); {
+	case l.ctx.Err() != nil:
+		l.place.Offset = math.MaxUint64 // it ends: what still comes is not taken, for it may have been logged
+	case err != nil:
 		l.log.WithError(err).Warn("what the file holds cannot be read: packets may be written to it twice")
 	}
 }
@@ -183,6 +187,9 @@ func (l *loggerRole) isRepeat(ev *transport.Event, e *transport.Envelope) (offse
 		return offset, true
 	case offset > last: // not the same event under another name
 		l.skipped = e != nil && l.hasLogged(e)
+		if l.skipped && !l.tracker.Has(e) {
+			l.tracker.Add(e) // it stands in the file: not missing
+		}
 	}
 	l.place.Offset, l.lastName = offset, ev.Name
 	return offset, l.skipped

@@ -3,6 +3,7 @@ package roles
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -129,5 +130,29 @@ func TestSummaryKnowsWhatIsLost(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What another journal has again, and the file has already, is not missing.
+func TestWhatTheFileHasIsNotMissing(t *testing.T) {
+	l, said := testLogger()
+	l.logged = &transport.Tracker{}
+	for seq := range uint64(10) {
+		l.logged.Add(&transport.Envelope{Source: "s", Boot: "b", Seq: seq + 1})
+	}
+	for i, seq := range []uint64{11, 3, 4, 5, 6, 7, 8, 9, 10, 12} {
+		e := transport.Envelope{Source: "s", Boot: "b", Seq: seq}
+		ev := &transport.Event{Name: transport.EventTelemetry, Args: transport.Args{{JSON: []byte(`1`)}, {JSON: fmt.Appendf(nil, `{"offset":%d}`, i+1)}}}
+		_, repeat := l.isRepeat(ev, &e)
+		if repeat != (seq <= 10) {
+			t.Errorf("seq %d is a repeat: %t", seq, repeat)
+		}
+		if !repeat {
+			l.tracker.Add(&e)
+		}
+	}
+	l.summary()
+	if !strings.Contains(said.String(), "summary: complete") || !strings.Contains(said.String(), "first=3 ") || !strings.Contains(said.String(), "missing=0 ") {
+		t.Errorf("it says:\n%s", said)
 	}
 }

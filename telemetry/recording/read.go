@@ -22,6 +22,9 @@ type Reader struct {
 	columns []string
 	n       int   // lines read
 	err     error // that ended it
+
+	parseJSON func(line []byte) (*Record, error)
+	parseCSV  func(columns, row []string) (*Record, error)
 }
 
 // LineError is about one line of a file: those behind it can be read.
@@ -60,7 +63,7 @@ func newReader(name string, in io.Reader, file io.Closer) (*Reader, error) {
 		}
 		b = bufio.NewReaderSize(z, 256<<10)
 	}
-	r := &Reader{name: name, file: file, lines: b}
+	r := &Reader{name: name, file: file, lines: b, parseJSON: ParseJSON, parseCSV: parseCSV}
 	if first, _ := b.Peek(len(csvHead[0]) + 1); string(first) == csvHead[0]+"," {
 		r.table = csv.NewReader(b)
 		r.table.FieldsPerRecord = -1
@@ -105,7 +108,7 @@ func (r *Reader) nextRow() (*Record, error) {
 	}
 	var rec *Record
 	if err == nil {
-		rec, err = parseCSV(r.columns, row)
+		rec, err = r.parseCSV(r.columns, row)
 	}
 	if err != nil {
 		return nil, &LineError{r.name, r.n, err}
@@ -123,7 +126,7 @@ func (r *Reader) nextLine() (*Record, error) {
 		if len(bytes.TrimSpace(line)) == 0 || bytes.Contains(line[:min(len(line), 64)], []byte(`"change"`)) {
 			continue
 		}
-		rec, err := ParseJSON(line)
+		rec, err := r.parseJSON(line)
 		if err != nil {
 			return nil, &LineError{r.name, r.n, err}
 		}

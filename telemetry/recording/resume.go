@@ -2,9 +2,11 @@ package recording
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -40,24 +42,28 @@ func LastPlace(path string) (Place, error) {
 	return Place{}, nil
 }
 
-// Envelopes notes what stands in a logger's file, and in the one that was closed before it: what a logger that meets another journal
-// need not write again. Lines that cannot be read are left out.
-func Envelopes(path string, seen *transport.Tracker) error {
-	names := []string{path}
-	if closed := closedFiles(path); len(closed) > 0 {
-		names = append(names, closed[len(closed)-1].path)
-	}
-	for _, name := range names {
-		err := eachRecord(name, func(r *Record) {
-			if r.Envelope != nil {
-				seen.Add(r.Envelope)
-			}
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+// Envelopes notes what stands in a logger's file and in those that it has closed, the oldest first: what a logger that meets
+// another journal need not write again. What cannot be read is left out, and told in the error.
+func Envelopes(ctx context.Context, path string, seen *transport.Tracker) error {
+	add := func(r *Record) {
+		if r.Envelope != nil {
+			seen.Add(r.Envelope)
 		}
 	}
-	return nil
+	var errs []error
+	for _, c := range append(closedFiles(path), closedFile{path: path}) {
+		err := eachRecord(ctx, c.path, add)
+		if errors.Is(err, fs.ErrNotExist) && !c.packed {
+			err = eachRecord(ctx, c.path+".gz", add) // it has been compressed meanwhile
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // else it has been removed
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lastPlaceIn reads the file from its end.
@@ -88,8 +94,8 @@ func lastPlaceIn(path string) (Place, error) {
 		if err != nil {
 			return Place{}, err
 		}
-		if place := placeIn(columns, line); place.Offset > 0 {
-			return place, nil
+		if r := nameIn(columns, line); r != nil && r.Offset > 0 {
+			return Place{r.Offset, r.Journal}, nil
 		}
 	}
 }
@@ -145,37 +151,85 @@ func columnsOf(f io.ReaderAt) ([]string, error) {
 	return csv.NewReader(bytes.NewReader(first)).Read()
 }
 
-// placeIn is the place that a line tells, none if it is no record.
-func placeIn(columns []string, line []byte) (p Place) {
+// nameIn is what a line tells of its record's name and place; nil if it is no record.
+func nameIn(columns []string, line []byte) *Record {
 	if columns == nil {
-		var in struct {
-			Event   string `json:"event"`
-			Offset  uint64 `json:"offset"`
-			Journal string `json:"journal"`
+		r, err := nameJSON(line)
+		if err != nil {
+			return nil
 		}
-		if !bytes.Contains(line, []byte(`"offset":`)) || json.Unmarshal(line, &in) != nil || in.Event == "" {
-			return Place{}
-		}
-		return Place{in.Offset, in.Journal}
+		return r
 	}
 	row, err := csv.NewReader(bytes.NewReader(line)).Read()
-	if err != nil || len(row) != len(columns) {
-		return Place{}
+	if err != nil {
+		return nil
 	}
-	for i, name := range columns {
-		switch name {
+	r, err := nameCSV(columns, row)
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
+// nameJSON is ParseJSON without what a record carries: it is for looking through much.
+func nameJSON(line []byte) (*Record, error) {
+	var in struct {
+		Event    string `json:"event"`
+		Offset   uint64 `json:"offset"`
+		Journal  string `json:"journal"`
+		Envelope *struct {
+			Source string `json:"source"`
+			Boot   string `json:"boot"`
+			Seq    uint64 `json:"seq"`
+		} `json:"envelope"`
+	}
+	if !bytes.Contains(line, []byte(`"event":`)) {
+		return nil, errors.New("no line of a logger")
+	}
+	if err := json.Unmarshal(line, &in); err != nil {
+		return nil, err
+	}
+	r := &Record{Event: in.Event, Offset: in.Offset, Journal: in.Journal}
+	if e := in.Envelope; e != nil {
+		r.Envelope = &transport.Envelope{Source: e.Source, Boot: e.Boot, Seq: e.Seq}
+	}
+	if r.Event == "" {
+		return nil, errors.New("no line of a logger: it has no event")
+	}
+	return r, nil
+}
+
+// nameCSV is parseCSV in the same way.
+func nameCSV(columns, row []string) (*Record, error) {
+	if len(row) != len(columns) {
+		return nil, fmt.Errorf("%d columns of %d", len(row), len(columns))
+	}
+	r, e := &Record{}, &transport.Envelope{}
+	for i, text := range row {
+		switch columns[i] {
+		case "event":
+			r.Event = parseCell(text)
 		case "offset":
-			p.Offset, _ = strconv.ParseUint(row[i], 10, 64) // empty where there is none
+			r.Offset, _ = strconv.ParseUint(text, 10, 64) // empty where there is none
 		case "journal":
-			p.Journal = parseCell(row[i])
+			r.Journal = parseCell(text)
+		case "source":
+			e.Source = parseCell(text)
+		case "boot":
+			e.Boot = parseCell(text)
+		case "seq":
+			e.Seq, _ = strconv.ParseUint(text, 10, 64)
 		}
 	}
-	return p
+	if e.Source != "" {
+		r.Envelope = e
+	}
+	return r, nil
 }
 
 // lastPlaceThrough reads a compressed file from its beginning.
 func lastPlaceThrough(path string) (last Place, err error) {
-	err = eachRecord(path, func(r *Record) {
+	err = eachRecord(context.Background(), path, func(r *Record) {
 		if r.Offset > 0 {
 			last = Place{r.Offset, r.Journal}
 		}
@@ -183,14 +237,15 @@ func lastPlaceThrough(path string) (last Place, err error) {
 	return last, err
 }
 
-// eachRecord calls f with all that can be read of a file; it is an error if the file itself cannot be.
-func eachRecord(path string, f func(*Record)) error {
+// eachRecord calls f with the name and place of all that can be read of a file; it is an error if the file itself cannot be.
+func eachRecord(ctx context.Context, path string, f func(*Record)) error {
 	r, err := OpenReader(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	for {
+	r.parseJSON, r.parseCSV = nameJSON, nameCSV
+	for ctx.Err() == nil {
 		rec, err := r.Next()
 		var line *LineError
 		switch {
@@ -202,4 +257,5 @@ func eachRecord(path string, f func(*Record)) error {
 			return err
 		}
 	}
+	return ctx.Err()
 }

@@ -2,6 +2,8 @@ package recording
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,6 +99,57 @@ func TestNamesAndValuesBreakNoRow(t *testing.T) {
 		row := c.Row(&Record{Event: "e", Envelope: &transport.Envelope{Source: "s", Boot: "b", Seq: 1, Packet: []byte(packet)}})
 		if bytes.Count(row, []byte("\n")) != 1 {
 			t.Errorf("%q breaks the row %q", packet, row)
+		}
+	}
+}
+
+// All closed files count, compressed or not; of those before the last one packets were written again when another journal was
+// met. One that cannot be read is told, and the others count.
+func TestEnvelopesOfAllFiles(t *testing.T) {
+	for _, ext := range []string{".jsonl", ".csv"} {
+		path := filepath.Join(t.TempDir(), "p"+ext)
+		table := NewCSV([]string{"thrust.total"})
+		const files, each = 5, 4
+		for n := range files {
+			var data []byte
+			if ext == ".csv" {
+				data = table.Header()
+			}
+			for i := range each {
+				seq := uint64(n*each + i + 1)
+				r := Record{Event: "log_telemetry", Offset: seq, Journal: "a", Envelope: &transport.Envelope{Source: "s", Boot: "b", Seq: seq, Packet: []byte(`1`)}}
+				if ext == ".csv" {
+					data = append(data, table.Row(&r)...)
+				} else {
+					data = r.AppendJSON(data)
+				}
+			}
+			name := strings.TrimSuffix(path, ext) + fmt.Sprintf("-20260302T06000%d.000Z", n) + ext
+			switch {
+			case n == files-1:
+				name = path
+			case n%2 == 0:
+				name, data = name+".gz", packed(t, data)
+			}
+			if err := os.WriteFile(name, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bad := strings.TrimSuffix(path, ext) + "-20260302T070000.000Z" + ext + ".gz"
+		if err := os.WriteFile(bad, packed(t, []byte("received"))[:12], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var seen transport.Tracker
+		if err := Envelopes(t.Context(), path, &seen); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: the error is %v, and does not name %s", ext, err, bad)
+		}
+		if s := seen.Stats(); len(s) != 1 || s[0].Received != files*each || s[0].Missing+s[0].Repeats+s[0].OutOfOrder > 0 {
+			t.Errorf("%s: seen are %+v", ext, s)
+		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		if err := Envelopes(stopped, path, &seen); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: stopped, it gives %v", ext, err)
 		}
 	}
 }
