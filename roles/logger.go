@@ -165,9 +165,9 @@ func (l *loggerRole) run(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until so many events have been received, but not for long.
-func (l *loggerRole) settle(n uint64) {
-	deadline := time.NewTimer(time.Second)
+// settle waits until so many events have been received, but no longer than that.
+func (l *loggerRole) settle(n uint64, most time.Duration) {
+	deadline := time.NewTimer(most)
 	defer deadline.Stop()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
