@@ -309,7 +309,7 @@ func TestNothingIsLostOnThreeNodes(t *testing.T) {
 	}
 	loggers := []*process{log(0), log(1)}
 	measure := func() *process {
-		return start(t, tbmsock(t), "telemetry", "--url", h.urls(0), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"))
+		return start(t, tbmsock(t), "telemetry", "--url", h.urls(0), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"), "--drain", "30s")
 	}
 	source, boots := measure(), 1
 	loggers[0].lineWith("#1 ")

@@ -219,7 +219,7 @@ func TestNothingIsLost(t *testing.T) {
 	server := serve()
 	loggers := []*process{log(0), log(1)}
 	measure := func() *process {
-		return start(t, tbmsock(t), "telemetry", "--url", wire.url(), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"))
+		return start(t, tbmsock(t), "telemetry", "--url", wire.url(), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"), "--drain", "30s")
 	}
 	source := measure()
 	loggers[0].lineWith("#1 ")
@@ -249,6 +249,8 @@ func TestNothingIsLost(t *testing.T) {
 	// Everything that the outbox has taken is in the journal now; each boot's packets are 1, 2, 3, … in it, and in the files.
 	if log := source.log(); !strings.Contains(log, "telemetry ends") || strings.Contains(log, "not everything could be sent") {
 		t.Fatalf("telemetry has not sent everything:\n%s", log)
+	} else if !strings.Contains(log, "dropped=0") {
+		t.Errorf("telemetry has dropped something:\n%s", log)
 	}
 	sent := stored(t, data)
 	for i, l := range loggers {
@@ -258,6 +260,11 @@ func TestNothingIsLost(t *testing.T) {
 		}
 		if n, b := whole(t, files[i]); n != sent || b != boots {
 			t.Errorf("logger %d has %d packets of %d boots, want %d of %d", i, n, b, sent, boots)
+		}
+		// Not even the journal may lack the end: the last boot has as many packets as were read.
+		names, seqs := recorded(t, files[i])
+		if last, end := names[len(names)-1], transportEnd(source.log()); uint64(len(seqs[last])) != end || end == 0 {
+			t.Errorf("logger %d has %d packets of the last boot, of which telemetry has taken %d", i, len(seqs[last]), end)
 		}
 	}
 	if code := server.interrupt(); code != 0 {
