@@ -84,7 +84,7 @@ func runParts(ctx context.Context, ln net.Listener, server *serverRole, logger *
 	}
 	sourceErr := telemetry.run(sourceCtx)
 	// What the server has acknowledged stands in the logger's queue: its leaving comes after.
-	logger.settle(telemetry.client.PublishStats().Acked)
+	logger.settle(telemetry.client.PublishStats().Acked, telemetry.drain)
 	stopLogger()
 	loggerErr := <-loggerDone
 	stopServer()

@@ -243,7 +243,7 @@ type tally struct {
 type runTally struct{ first, last transport.JournalEntry }
 
 func (r *journalReader) tally(ctx context.Context) (*tally, error) {
-	t := &tally{runs: map[[2]string]*runTally{}}
+	t := &tally{tracker: transport.Tracker{Unbounded: true}, runs: map[[2]string]*runTally{}}
 	err := r.each(ctx, true, func(e *transport.JournalEntry) error {
 		place := transport.JournalEntry{Offset: e.Offset, Stored: e.Stored}
 		switch {

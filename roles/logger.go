@@ -46,7 +46,8 @@ type loggerRole struct {
 	log    *logrus.Logger
 	client *transport.Client
 	now    func() time.Time
-	ready  chan struct{} // closed when the rooms have been joined for the first time
+	ctx    context.Context // of run, for what the client calls
+	ready  chan struct{}   // closed when the rooms have been joined for the first time
 
 	mu       sync.Mutex
 	out      io.Writer
@@ -59,6 +60,8 @@ type loggerRole struct {
 	began    bool               // out has its header
 	place    recording.Place    // in the journal, of the last event
 	lastName string             // that event's
+	begins   uint64             // where the journal was followed from, if nothing has come since; 0: it never was
+	gone     uint64             // offsets that were wanted, and which the server no longer had
 	skipped  bool               // that event was not logged: it had been
 	path     string             // of the file; empty without one
 	logged   *transport.Tracker // not nil once another journal was met; what the file held then
@@ -105,6 +108,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	if l.client, err = transport.NewClient(opts); err != nil {
 		return nil, err
 	}
+	l.path = c.String("output")
 	if err := l.follow(c, rooms); err != nil {
 		return nil, err
 	}
@@ -121,6 +125,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
 			return nil, err
 		}
+		l.goOn(l.file.Place())
 	}
 	return l, nil
 }
@@ -129,6 +134,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 func (l *loggerRole) run(ctx context.Context) error {
 	var g run.Group
 	clientCtx, stop := context.WithCancel(ctx)
+	l.ctx = clientCtx
 	g.Add(func() error { return l.client.Run(clientCtx) }, func(error) { stop() })
 	asked := make(chan os.Signal, 1)
 	if s := summarySignal(); s != nil {
@@ -159,9 +165,9 @@ func (l *loggerRole) run(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until so many events have been received, but not for long.
-func (l *loggerRole) settle(n uint64) {
-	deadline := time.NewTimer(time.Second)
+// settle waits until so many events have been received, but no longer than that.
+func (l *loggerRole) settle(n uint64, most time.Duration) {
+	deadline := time.NewTimer(most)
 	defer deadline.Stop()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
@@ -302,21 +308,50 @@ func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
 	l.log.WithField("events", arg.Count).Warn("the server dropped events: this logger does not keep up")
 }
 
-// summary logs what has been received, by source.
+// summary logs what has been received, by source, and all that is known to be lost.
 func (l *loggerRole) summary() {
 	l.mu.Lock()
-	stats, others, dropped := l.tracker.Stats(), l.others, l.dropped
+	stats, forgotten, others := l.tracker.Stats(), l.tracker.Forgotten(), l.others
+	lost := l.lost()
 	l.mu.Unlock()
 	for _, s := range stats {
 		e := l.log.WithFields(logrus.Fields{"source": s.Source, "boot": s.Boot, "first": s.First, "last": s.Last, "received": s.Received,
 			"gaps": s.Gaps, "missing": s.Missing, "repeats": s.Repeats, "out_of_order": s.OutOfOrder})
-		if s.Missing > 0 {
+		switch {
+		case s.Missing > 0:
 			e.Warn("summary: packets are missing")
-		} else {
+		case len(lost) > 0:
+			e.Warn("summary: no gap from first to last, but packets were lost")
+		case s.First > 1: // whether those before were wanted is not known
+			e.Info("summary: complete from first to last")
+		default:
 			e.Info("summary: complete")
 		}
 	}
-	if others > 0 || dropped > 0 || len(stats) == 0 {
-		l.log.WithFields(logrus.Fields{"without_envelope": others, "dropped_by_server": dropped}).Info("summary: other events")
+	if forgotten.Runs > 0 {
+		l.log.WithFields(logrus.Fields{"runs": forgotten.Runs, "missing": forgotten.Missing}).Warn("summary: there were too many runs of sources: those silent longest are not listed")
 	}
+	if others > 0 || len(stats) == 0 {
+		l.log.WithField("without_envelope", others).Info("summary: other events")
+	}
+	if len(lost) > 0 {
+		l.log.WithFields(lost).Warn("summary: not everything is there")
+	}
+}
+
+// lost counts what is known to be lost, whosever it was; what is not, is not in it. l.mu is held.
+func (l *loggerRole) lost() logrus.Fields {
+	f := logrus.Fields{}
+	if l.dropped > 0 {
+		f["dropped_by_server"] = l.dropped
+	}
+	if l.gone > 0 {
+		f["gone_from_journal"] = l.gone
+	}
+	if l.file != nil {
+		if n := l.file.Dropped(); n > 0 {
+			f["not_in_file"] = n
+		}
+	}
+	return f
 }

@@ -30,7 +30,7 @@ func formatFlags() []cli.Flag {
 // outputFlags say where packets are kept.
 func outputFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("output", "file to append packets to, too: .csv is CSV, .txt or .log text, anything else JSON Lines; none if empty", ""),
+		textFlag("output", "file to append packets to, too: .csv is CSV, .txt or .log text, which cannot be gone on with, anything else JSON Lines; none if empty", ""),
 		bytesFlag("rotate-size", "size at which the file is closed and a new one begun, 0 for never", 100_000_000, 0, 1<<40),
 		durationFlag("rotate-every", "time after which it is closed, counted from midnight UTC, 0 for never", 24*time.Hour, 0, 365*24*time.Hour),
 		countFlag("keep", "closed files that are kept, 0 for all", 0, 1<<20),
@@ -58,7 +58,9 @@ func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.
 		Keep:     int(countOf(c, "keep")),
 		Plain:    c.Bool("plain"),
 		Sync:     syncPolicy(fsyncOf(c, "fsync")),
+		Resume:   form.resumes(),
 		Header:   form.header(),
+		Ours:     form.ours,
 		Report: func(err error, what string) {
 			if err == nil {
 				entry.Info(what)
@@ -72,6 +74,9 @@ func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.
 			err = fmt.Errorf("%w: make the directory %s first", err, filepath.Dir(path))
 		}
 		return nil, fmt.Errorf("--output %s: %w", path, err)
+	}
+	if !form.resumes() {
+		entry.Warn("a file of text, or of alarms only, cannot be gone on with: what is sent while no logger runs is in it only if --since says so")
 	}
 	if cut > 0 {
 		entry.WithField("bytes", cut).Warn("half a line at the end of the file, left by a crash, was cut off")

@@ -32,16 +32,47 @@ func newLineForm(format string, channels []string, colored, alarmsOnly bool, dic
 	return f
 }
 
+// changeHead is the first line of a table of changes.
+const changeHead = "time,source,channel,from,to,value,unit,reason\n"
+
 // header begins a file, or the output on a console; nil if the form has none.
 func (f *lineForm) header() []byte {
 	switch {
 	case f.format == "csv" && f.only:
-		return []byte("time,source,channel,from,to,value,unit,reason\n")
+		return []byte(changeHead)
 	case f.format == "csv":
 		return f.csv.Header()
 	}
 	return nil
 }
+
+// ours tells by its beginning, which may be cut off, whether a file can have been written in this form, or another of the kind.
+func (f *lineForm) ours(start []byte) bool {
+	begins := func(with string) bool {
+		n := min(len(start), len(with))
+		return string(start[:n]) == with[:n]
+	}
+	switch f.format {
+	case "json":
+		return begins(`{"received":`)
+	case "csv":
+		return begins("received,event,") || begins(changeHead)
+	}
+	if begins("time (UTC) ") {
+		return true
+	}
+	// The time of a packet.
+	digit := func(c byte) bool { return c >= '0' && c <= '9' }
+	for i := range min(len(start), len(clockForm)) {
+		if same := start[i] == clockForm[i] || digit(start[i]) && digit(clockForm[i]); !same {
+			return false
+		}
+	}
+	return true
+}
+
+// resumes tells whether a logger can go on with a file of this form: its lines tell their places in the journal.
+func (f *lineForm) resumes() bool { return f.format != "text" && !f.only }
 
 // record is the record's line, "" for none; it is valid until the next. state tells how a channel stands to its limits.
 func (f *lineForm) record(r *recording.Record, state func(id string) telemetry.ChannelState) []byte {

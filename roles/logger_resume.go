@@ -2,7 +2,7 @@ package roles
 
 import (
 	"errors"
-	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -62,25 +62,22 @@ func sinceFlag() cli.Flag {
 	return valueFlag("since", "where to begin in the server's journal: now, all, an offset, a time (RFC 3339), how long ago (2h), or last=100; a file that is gone on with begins behind its last packet", &sinceValue{"now", now})
 }
 
-// follow makes the logger begin where the flags, or its own file, say, and go on where it was on each
-// further connection.
+// follow makes the logger begin where the flags say, unless its own file does, and go on where it was on each further
+// connection.
 func (l *loggerRole) follow(c *cli.Context, rooms []string) error {
 	first := c.Generic("since").(*sinceValue).since
-	l.path = c.String("output")
-	if path := l.path; path != "" && !c.IsSet("since") {
-		place, err := recording.LastPlace(path)
-		if err != nil {
-			return fmt.Errorf("--output %s: %w", path, err)
-		}
-		if l.place = place; place.Offset > 0 {
-			l.log.WithFields(logrus.Fields{"file": path, "offset": place.Offset, "journal": place.Journal}).Info("going on behind the file's last packet")
-		}
-	}
 	return l.client.Follow(transport.FollowOptions{
 		Rooms:    rooms,
 		From:     func(status transport.JournalStatus) transport.Since { return l.from(status, first) },
 		OnFollow: l.following,
 	})
+}
+
+// goOn makes it begin behind the file's last packet, if the file has one.
+func (l *loggerRole) goOn(place recording.Place) {
+	if l.place = place; place.Offset > 0 {
+		l.log.WithFields(logrus.Fields{"file": l.path, "offset": place.Offset, "journal": place.Journal}).Info("going on behind the file's last packet")
+	}
 }
 
 // from is where to begin on a connection.
@@ -93,6 +90,14 @@ func (l *loggerRole) from(status transport.JournalStatus, first transport.Since)
 	switch {
 	case was.Offset == 0 && l.logged != nil: // a link that broke before the new journal's first event came
 		return transport.Since{Offset: 1}
+	case was.Offset == 0 && l.begins > 0: // nothing has come since the connection before
+		if was.Journal != status.Journal || l.begins > status.Last+1 {
+			l.log.WithFields(fields).Warn("the server's journal is another one, or has been cut: everything in it is taken")
+			l.begins = 1
+			return transport.Since{Offset: 1}
+		}
+		l.begins = l.noteGone(l.begins, status)
+		return transport.Since{Offset: l.begins}
 	case was.Offset == 0:
 		return first
 	case was.Journal != "" && status.Journal != "" && was.Journal != status.Journal:
@@ -104,10 +109,25 @@ func (l *loggerRole) from(status transport.JournalStatus, first transport.Since)
 		l.log.WithFields(fields).Warn("the server's journal is another one, or has been cut: everything in it is taken, but for packets that have been logged")
 		l.beginAnew()
 		return transport.Since{Offset: 1}
-	case status.First > was.Offset+1:
-		l.log.WithFields(fields).Error("the server no longer has what came next: packets are missing")
 	}
-	return transport.Since{Offset: was.Offset + 1}
+	next := l.noteGone(was.Offset+1, status)
+	l.place.Offset = next - 1
+	return transport.Since{Offset: next}
+}
+
+// noteGone tells of offsets that were still wanted, from next on, and which the journal no longer has. It returns the first that
+// may come. l.mu is held.
+func (l *loggerRole) noteGone(next uint64, status transport.JournalStatus) uint64 {
+	first := status.First
+	if first == 0 { // all has aged out
+		first = status.Last + 1
+	}
+	if first <= next {
+		return next
+	}
+	l.gone += first - next
+	l.log.WithFields(logrus.Fields{"from": next, "to": first - 1, "journal_last": status.Last}).Error("the server no longer has what came next: packets are missing")
+	return first
 }
 
 // beginAnew is for a journal whose offsets say nothing of what has been logged: from now on (source, boot, seq) tells. What this
@@ -118,10 +138,13 @@ func (l *loggerRole) beginAnew() {
 		return
 	}
 	l.logged = &transport.Tracker{}
-	if l.path == "" {
+	if l.fileForm == nil || !l.fileForm.resumes() {
 		return
 	}
-	if err := recording.Envelopes(l.path, l.logged); err != nil {
+	switch err := recording.Envelopes(l.ctx, l.path, l.logged); {
+	case l.ctx.Err() != nil:
+		l.place.Offset = math.MaxUint64 // it ends: what still comes is not taken, for it may have been logged
+	case err != nil:
 		l.log.WithError(err).Warn("what the file holds cannot be read: packets may be written to it twice")
 	}
 }
@@ -135,15 +158,21 @@ func (l *loggerRole) following(offset uint64, err error) {
 	var refusal *transport.AckError
 	switch {
 	case err == nil:
+		l.mu.Lock()
+		l.begins = offset
+		l.mu.Unlock()
 		l.log.WithField("from", offset).Debug("following the journal")
 		return
+	case errors.As(err, &refusal) && refusal.Temporary():
+		l.log.WithError(err).Warn("the journal cannot be followed yet")
+		return // what comes next is still wanted from where it was
 	case errors.As(err, &refusal) && refusal.Code == transport.CodeNoJournal:
 		l.log.Info("the server keeps no journal: what comes while the link is broken is lost")
 	default:
 		l.log.WithError(err).Warn("the journal cannot be followed")
 	}
 	l.mu.Lock()
-	l.place = recording.Place{} // its offsets, if it had any, say nothing any more
+	l.place, l.begins = recording.Place{}, 0 // its offsets, if it had any, say nothing any more
 	l.mu.Unlock()
 }
 
@@ -158,6 +187,9 @@ func (l *loggerRole) isRepeat(ev *transport.Event, e *transport.Envelope) (offse
 		return offset, true
 	case offset > last: // not the same event under another name
 		l.skipped = e != nil && l.hasLogged(e)
+		if l.skipped && !l.tracker.Has(e) {
+			l.tracker.Add(e) // it stands in the file: not missing
+		}
 	}
 	l.place.Offset, l.lastName = offset, ev.Name
 	return offset, l.skipped

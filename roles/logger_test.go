@@ -208,6 +208,36 @@ func TestChangesInEachForm(t *testing.T) {
 	})
 }
 
+// What a form has written it knows again, cut off anywhere; files of others it does not.
+func TestFormsKnowTheirFiles(t *testing.T) {
+	d := telemetry.DefaultDictionary()
+	c := telemetry.Change{At: began, Channel: d.Channel("atmosphere.ch4"), To: telemetry.StateAlarmHigh, Value: 23.4, Limit: 20}
+	for _, format := range []string{"text", "json", "csv"} {
+		for _, only := range []bool{false, true} {
+			f := newLineForm(format, nil, false, only, d)
+			files := [][]byte{append(f.header(), f.change("tbm-1", &c)...)}
+			readings(t, simulator.EPB, 1, time.Second, func(r *recording.Record) {
+				files = append(files, append(f.header(), f.record(r, normal)...))
+			})
+			v := transport.Value{JSON: []byte(`1`)}
+			files = append(files, append(f.header(), f.record(&recording.Record{Received: began, Event: "e", Value: &v}, normal)...))
+			for _, data := range files {
+				for n := range min(len(data), 64) {
+					if !f.ours(data[:n]) {
+						t.Fatalf("%s, only changes %t: %q is not known", format, only, data[:n])
+					}
+				}
+			}
+		}
+		f := newLineForm(format, nil, false, false, d)
+		for _, foreign := range []string{"{\"precious\": true}", "name,value\n1,2\n", "# Notes\n", "package roles\n", "\x00\x00", "\n"} {
+			if f.ours([]byte(foreign)) {
+				t.Errorf("%s takes %q", format, foreign)
+			}
+		}
+	}
+}
+
 func TestSourcesWithoutEndAreNotAllJudged(t *testing.T) {
 	w := newWatches(telemetry.DefaultDictionary())
 	for i := range maxWatched + 10 {

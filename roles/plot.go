@@ -2,6 +2,7 @@ package roles
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func plotCommand() *cli.Command {
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
-			if err := p.run(newLog(c, c.App.ErrWriter)); err != nil {
+			if err := p.run(c.Context, newLog(c, c.App.ErrWriter)); err != nil {
 				return fmt.Errorf("tbmsock plot: %w", err)
 			}
 			return nil
@@ -97,9 +98,9 @@ func newPlotter(c *cli.Context) (*plotter, error) {
 	return p, nil
 }
 
-func (p *plotter) run(log *logrus.Logger) error {
+func (p *plotter) run(ctx context.Context, log *logrus.Logger) error {
 	for _, name := range p.inputs {
-		if err := p.read(name); err != nil {
+		if err := p.read(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -130,23 +131,27 @@ func (p *plotter) run(log *logrus.Logger) error {
 // longestStep is the time between two packets from which on the line is broken.
 const longestStep = time.Minute
 
-func (p *plotter) read(name string) error {
+func (p *plotter) read(ctx context.Context, name string) error {
 	r, err := recording.OpenReader(name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
 	deriver := telemetry.NewDeriver()
-	for {
+	for ctx.Err() == nil {
 		rec, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
+		var line *recording.LineError
+		if errors.As(err, &line) {
 			if p.unreadable++; p.unreadable > 1000 && p.last.IsZero() {
 				return fmt.Errorf("no packets: %w", err)
 			}
 			continue
+		}
+		if err != nil {
+			return err
 		}
 		if rec.Envelope == nil || rec.Packet == nil {
 			continue
@@ -161,6 +166,7 @@ func (p *plotter) read(name string) error {
 		rec.Derived = deriver.Update(p.dictionary.For(rec.Packet.Machine).Geometry(), at, rec.Packet)
 		p.add(at, rec)
 	}
+	return ctx.Err()
 }
 
 func (p *plotter) add(at time.Time, rec *recording.Record) {

@@ -1,13 +1,19 @@
 package transport
 
 import (
+	"container/list"
 	"slices"
 	"strings"
 )
 
-// maxHoles is how many separate holes in a sequence are remembered; a packet that comes later
-// than that into an older one counts as a repeat.
-const maxHoles = 4096
+// Bounds of a tracker: names and holes come from the network. A packet that comes late into a hole that has been forgotten
+// counts as a repeat.
+const (
+	maxRuns     = 8192    // runs of sources; the one that has been silent longest is forgotten
+	maxNames    = 8 << 20 // bytes of their names
+	maxHoles    = 4096    // separate holes in the sequence of a run
+	maxAllHoles = 1 << 17 // in those of all runs; the run that has most forgets its oldest
+)
 
 // SourceStats is what a [Tracker] has seen of one run of one source.
 type SourceStats struct {
@@ -22,7 +28,20 @@ type SourceStats struct {
 
 // Tracker checks envelopes for completeness. It is for one goroutine.
 type Tracker struct {
-	bySource map[[2]string]*sourceTrack
+	// Unbounded lets it forget nothing, for what is bounded itself.
+	Unbounded bool
+
+	bySource  map[[2]string]*list.Element // of byAge
+	byAge     list.List                   // of *sourceTrack, the one that has been silent longest first
+	names     int                         // bytes
+	holes     int
+	forgotten Forgotten
+}
+
+// Forgotten is what a [Tracker] had no room to remember.
+type Forgotten struct {
+	Runs    uint64 // which begin anew if they are heard of again
+	Missing uint64 // packets that were missing in them
 }
 
 type sourceTrack struct {
@@ -36,17 +55,54 @@ type hole struct{ from, to uint64 } // inclusive
 // Add takes note of an envelope.
 func (t *Tracker) Add(e *Envelope) {
 	if t.bySource == nil {
-		t.bySource = map[[2]string]*sourceTrack{}
+		t.bySource = map[[2]string]*list.Element{}
 	}
-	key := [2]string{e.Source, e.Boot}
-	s := t.bySource[key]
-	if s == nil {
-		s = &sourceTrack{stats: SourceStats{Source: strings.Clone(e.Source), Boot: strings.Clone(e.Boot), First: e.Seq, Last: e.Seq, Received: 1}}
-		t.bySource[[2]string{s.stats.Source, s.stats.Boot}] = s
+	if known := t.bySource[[2]string{e.Source, e.Boot}]; known != nil {
+		t.byAge.MoveToBack(known)
+		s := known.Value.(*sourceTrack)
+		before := len(s.holes)
+		s.add(e.Seq)
+		t.holes += len(s.holes) - before
+		if t.holes > maxAllHoles && !t.Unbounded {
+			t.forgetHoles()
+		}
 		return
 	}
-	s.add(e.Seq)
+	s := &sourceTrack{stats: SourceStats{Source: strings.Clone(e.Source), Boot: strings.Clone(e.Boot), First: e.Seq, Last: e.Seq, Received: 1}}
+	t.bySource[s.key()] = t.byAge.PushBack(s)
+	t.names += s.names()
+	for !t.Unbounded && t.byAge.Len() > 1 && (t.byAge.Len() > maxRuns || t.names > maxNames) {
+		t.forget(t.byAge.Front())
+	}
 }
+
+func (s *sourceTrack) key() [2]string { return [2]string{s.stats.Source, s.stats.Boot} }
+func (s *sourceTrack) names() int     { return len(s.stats.Source) + len(s.stats.Boot) }
+
+func (t *Tracker) forget(run *list.Element) {
+	s := t.byAge.Remove(run).(*sourceTrack)
+	delete(t.bySource, s.key())
+	t.names -= s.names()
+	t.holes -= len(s.holes)
+	t.forgotten.Runs++
+	t.forgotten.Missing += s.now().Missing
+}
+
+// forgetHoles forgets half of the holes of the run that has most. Few are looked for in this way, since many go at once.
+func (t *Tracker) forgetHoles() {
+	var most *sourceTrack
+	for run := t.byAge.Front(); run != nil; run = run.Next() {
+		if s := run.Value.(*sourceTrack); most == nil || len(s.holes) > len(most.holes) {
+			most = s
+		}
+	}
+	n := (len(most.holes) + 1) / 2
+	most.forgetHoles(n)
+	t.holes -= n
+}
+
+// Forgotten tells what there was no room for.
+func (t *Tracker) Forgotten() Forgotten { return t.forgotten }
 
 func (s *sourceTrack) add(seq uint64) {
 	st := &s.stats
@@ -56,10 +112,7 @@ func (s *sourceTrack) add(seq uint64) {
 	case seq > st.Last:
 		s.holes = append(s.holes, hole{st.Last + 1, seq - 1})
 		if len(s.holes) > maxHoles {
-			st.Missing += s.holes[0].to - s.holes[0].from + 1
-			st.Gaps++
-			s.vague = s.holes[0].to
-			s.holes = s.holes[1:]
+			s.forgetHoles(1)
 		}
 		st.Last = seq
 	case seq < st.First:
@@ -77,10 +130,34 @@ func (s *sourceTrack) add(seq uint64) {
 	st.Received++
 }
 
+// forgetHoles forgets the n oldest, but for their number.
+func (s *sourceTrack) forgetHoles(n int) {
+	for _, h := range s.holes[:n] {
+		s.stats.Missing += h.to - h.from + 1
+		s.stats.Gaps++
+		s.vague = h.to
+	}
+	s.holes = slices.Delete(s.holes, 0, n)
+}
+
+// now is what has been seen, with the holes that there are now.
+func (s *sourceTrack) now() SourceStats {
+	st := s.stats
+	for _, h := range s.holes {
+		st.Gaps++
+		st.Missing += h.to - h.from + 1
+	}
+	return st
+}
+
 // Has tells whether the envelope has been added before, as far as that is remembered: false may be wrong, true is not.
 func (t *Tracker) Has(e *Envelope) bool {
-	s := t.bySource[[2]string{e.Source, e.Boot}]
-	if s == nil || e.Seq < s.stats.First || e.Seq > s.stats.Last || e.Seq <= s.vague {
+	run := t.bySource[[2]string{e.Source, e.Boot}]
+	if run == nil {
+		return false
+	}
+	s := run.Value.(*sourceTrack)
+	if e.Seq < s.stats.First || e.Seq > s.stats.Last || e.Seq <= s.vague {
 		return false
 	}
 	i := s.holeAt(e.Seq)
@@ -119,16 +196,11 @@ func (s *sourceTrack) fill(seq uint64) bool {
 	return true
 }
 
-// Stats lists what has been seen, by source and then boot.
+// Stats lists what has been seen and not been forgotten, by source and then boot.
 func (t *Tracker) Stats() []SourceStats {
 	all := make([]SourceStats, 0, len(t.bySource))
-	for _, s := range t.bySource {
-		st := s.stats
-		for _, h := range s.holes {
-			st.Gaps++
-			st.Missing += h.to - h.from + 1
-		}
-		all = append(all, st)
+	for run := t.byAge.Front(); run != nil; run = run.Next() {
+		all = append(all, run.Value.(*sourceTrack).now())
 	}
 	slices.SortFunc(all, func(a, b SourceStats) int {
 		if c := strings.Compare(a.Source, b.Source); c != 0 {

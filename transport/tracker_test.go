@@ -2,6 +2,8 @@ package transport
 
 import (
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -98,4 +100,58 @@ func TestTrackerHas(t *testing.T) {
 	if !holed.Has(at(2 * maxHoles)) {
 		t.Error("what came last is not known")
 	}
+}
+
+// Names come from the network: 200,000 runs took 65 MB, and each was a line of the summary.
+func TestTrackerIsBounded(t *testing.T) {
+	long := strings.Repeat("x", maxNames/16)
+	for _, tc := range []struct {
+		name  string
+		boot  func(i int) string
+		runs  int // that come
+		kept  int
+		bound bool
+	}{
+		{"many runs", strconv.Itoa, maxRuns + 100, maxRuns, true},
+		{"long names", func(i int) string { return strconv.Itoa(i) + long }, 20, 16, true},
+		{"unbounded", strconv.Itoa, maxRuns + 100, maxRuns + 101, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tr := Tracker{Unbounded: !tc.bound}
+			for i := range tc.runs {
+				for _, seq := range []uint64{1, 4} { // two are missing
+					tr.Add(&Envelope{Source: "s", Boot: tc.boot(i), Seq: seq})
+				}
+				tr.Add(&Envelope{Source: "lasting", Boot: "b", Seq: uint64(i + 1)})
+			}
+			gone := uint64(tc.runs + 1 - tc.kept)
+			if f := tr.Forgotten(); len(tr.Stats()) != tc.kept || f.Runs != gone || f.Missing != 2*gone {
+				t.Errorf("%d runs are known, want %d; %+v", len(tr.Stats()), tc.kept, f)
+			}
+			if !tr.Has(&Envelope{Source: "lasting", Boot: "b", Seq: 1}) || tr.Has(&Envelope{Source: "s", Boot: tc.boot(0), Seq: 1}) == tc.bound {
+				t.Error("it has not forgotten the one that was silent longest")
+			}
+		})
+	}
+	t.Run("many holes", func(t *testing.T) {
+		var tr Tracker
+		const runs, each = 100, 2000
+		for seq := uint64(2); seq <= 2*each; seq += 2 {
+			for i := range runs {
+				tr.Add(&Envelope{Source: "s", Boot: strconv.Itoa(i), Seq: seq})
+			}
+		}
+		held := 0
+		for run := tr.byAge.Front(); run != nil; run = run.Next() {
+			held += len(run.Value.(*sourceTrack).holes)
+		}
+		if held > maxAllHoles || held != tr.holes {
+			t.Errorf("%d holes are remembered, and %d counted", held, tr.holes)
+		}
+		for _, s := range tr.Stats() {
+			if s.Missing != each-1 || s.Gaps != each-1 {
+				t.Fatalf("%+v", s)
+			}
+		}
+	})
 }

@@ -93,7 +93,7 @@ func throughBalancer(t *testing.T, h *hub, run func(*testing.T, map[string]strin
 	file := filepath.Join(dir, "packets.jsonl")
 	logger := start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", file, "--since", "now", "--rotate-size", "0", "--rotate-every", "0s")
 	logger.logged("joined")
-	source := start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "50hz", "--room", "ops", "--outbox", filepath.Join(dir, "outbox"))
+	source := start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "50hz", "--room", "ops", "--outbox", filepath.Join(dir, "outbox"), "--drain", "30s")
 
 	type through struct {
 		*driver

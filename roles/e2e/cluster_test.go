@@ -304,12 +304,12 @@ func TestNothingIsLostOnThreeNodes(t *testing.T) {
 	h := startHub(t, 3)
 	dir := t.TempDir()
 	files := []string{filepath.Join(dir, "a.jsonl"), filepath.Join(dir, "b.jsonl")}
-	log := func(i int, flags ...string) *process {
-		return start(t, tbmsock(t), append([]string{"logger", "--url", h.urls(i + 1), "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s"}, flags...)...)
+	log := func(i int) *process {
+		return start(t, tbmsock(t), "logger", "--url", h.urls(i+1), "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s", "--since", "all")
 	}
-	loggers := []*process{log(0, "--since", "all"), log(1, "--since", "all")}
+	loggers := []*process{log(0), log(1)}
 	measure := func() *process {
-		return start(t, tbmsock(t), "telemetry", "--url", h.urls(0), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"))
+		return start(t, tbmsock(t), "telemetry", "--url", h.urls(0), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"), "--drain", "30s")
 	}
 	source, boots := measure(), 1
 	loggers[0].lineWith("#1 ")

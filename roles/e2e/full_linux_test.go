@@ -44,6 +44,31 @@ func TestFullDiskOfALogger(t *testing.T) {
 	}
 }
 
+// The disk is still full when a logger ends: it says how much is not in its file, and not that all is complete.
+func TestFullDiskAtALoggersEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := smalldisk.Mount(t, "64k")
+	if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 48<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := startPeer(t, "tbmsock").url()
+	logger := start(t, tbmsock(t), "logger", "--url", url, "--output", filepath.Join(dir, "p.jsonl"))
+	logger.logged("connected")
+	source := start(t, tbmsock(t), "telemetry", "--url", url, "--rate", "100hz", "--count", "100")
+	logger.lineWith("#100 ")
+	if code := source.wait(); code != 0 {
+		t.Errorf("telemetry ends with %d", code)
+	}
+	if code := logger.interrupt(); code != 1 {
+		t.Errorf("logger ends with %d", code)
+	}
+	if log := logger.log(); !strings.Contains(log, "lines could not be written") || !strings.Contains(log, "not_in_file=") || strings.Contains(log, "summary: complete") {
+		t.Errorf("it says:\n%s", log)
+	}
+}
+
 // The disk of an outbox is full while no server is there: that is told once, readings are taken on, and when there is
 // room again not one is missing.
 func TestFullDiskOfAnOutbox(t *testing.T) {

@@ -111,3 +111,69 @@ func TestAnotherJournal(t *testing.T) {
 		})
 	}
 }
+
+// A logger that has closed many files knows what stands in all of them when it meets another journal.
+func TestAnotherJournalAfterRotations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "packets.jsonl")
+	ln := listenAgain(t)
+	addr := ln.Addr().String()
+	_ = ln.Close()
+	serve := func(data string) *process {
+		p := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", filepath.Join(dir, data))
+		p.url()
+		return p
+	}
+	log := func() *process {
+		return start(t, tbmsock(t), "logger", "--url", "http://"+addr, "--room", "ops", "--output", file, "--rotate-size", "1kB", "--since", "all")
+	}
+	server := serve("a")
+	publishSeqs(t, "http://"+addr, 1, 40)
+	logger := log()
+	logger.lineWith("#40 ")
+	if code := logger.interrupt(); code != 0 {
+		t.Fatalf("logger ends with %d", code)
+	}
+	server.interrupt()
+	server = serve("b")
+	publishSeqs(t, "http://"+addr, 1, 60)
+	logger = log()
+	logger.lineWith("#60 ")
+	if code := logger.interrupt(); code != 0 {
+		t.Fatalf("logger ends with %d", code)
+	}
+	server.interrupt()
+	if log := logger.log(); !strings.Contains(log, "first=1 ") || !strings.Contains(log, "missing=0 ") {
+		t.Errorf("the summary is:\n%s", log)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "packets*"))
+	if err != nil || len(files) < 5 {
+		t.Fatalf("files are %q, %v", files, err)
+	}
+	times := map[uint64]int{}
+	for _, name := range files {
+		r, err := recording.OpenReader(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			rec, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			times[rec.Envelope.Seq]++
+		}
+		_ = r.Close()
+	}
+	for seq := uint64(1); seq <= 60; seq++ {
+		if times[seq] != 1 {
+			t.Errorf("seq %d is there %d times", seq, times[seq])
+		}
+	}
+}

@@ -212,13 +212,6 @@ func TestNothingIsLost(t *testing.T) {
 		}
 		return start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s", "--since", "all")
 	}
-	again := func(i int) *process { // behind its own last packet
-		url := "http://" + addr
-		if i == 1 {
-			url = wire.url()
-		}
-		return start(t, tbmsock(t), "logger", "--url", url, "--room", "ops", "--output", files[i], "--rotate-size", "0", "--rotate-every", "0s")
-	}
 	wait := func(d time.Duration) { // that packets flow meanwhile is the test
 		timer := time.NewTimer(d)
 		<-timer.C
@@ -226,7 +219,7 @@ func TestNothingIsLost(t *testing.T) {
 	server := serve()
 	loggers := []*process{log(0), log(1)}
 	measure := func() *process {
-		return start(t, tbmsock(t), "telemetry", "--url", wire.url(), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"))
+		return start(t, tbmsock(t), "telemetry", "--url", wire.url(), "--rate", "200hz", "--room", "ops", "--encoding", "protobuf", "--outbox", filepath.Join(dir, "outbox"), "--drain", "30s")
 	}
 	source := measure()
 	loggers[0].lineWith("#1 ")
@@ -238,7 +231,7 @@ func TestNothingIsLost(t *testing.T) {
 		server = serve()
 		wait(pause)
 		loggers[n%2].kill()
-		loggers[n%2] = again(n % 2)
+		loggers[n%2] = log(n % 2) // behind its own last packet
 		if n%2 == 0 {
 			wait(pause / 2)
 			source.kill()
@@ -256,6 +249,8 @@ func TestNothingIsLost(t *testing.T) {
 	// Everything that the outbox has taken is in the journal now; each boot's packets are 1, 2, 3, … in it, and in the files.
 	if log := source.log(); !strings.Contains(log, "telemetry ends") || strings.Contains(log, "not everything could be sent") {
 		t.Fatalf("telemetry has not sent everything:\n%s", log)
+	} else if !strings.Contains(log, "dropped=0") {
+		t.Errorf("telemetry has dropped something:\n%s", log)
 	}
 	sent := stored(t, data)
 	for i, l := range loggers {
@@ -265,6 +260,11 @@ func TestNothingIsLost(t *testing.T) {
 		}
 		if n, b := whole(t, files[i]); n != sent || b != boots {
 			t.Errorf("logger %d has %d packets of %d boots, want %d of %d", i, n, b, sent, boots)
+		}
+		// Not even the journal may lack the end: the last boot has as many packets as were read.
+		names, seqs := recorded(t, files[i])
+		if last, end := names[len(names)-1], transportEnd(source.log()); uint64(len(seqs[last])) != end || end == 0 {
+			t.Errorf("logger %d has %d packets of the last boot, of which telemetry has taken %d", i, len(seqs[last]), end)
 		}
 	}
 	if code := server.interrupt(); code != 0 {

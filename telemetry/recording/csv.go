@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tbmsock/telemetry"
@@ -20,7 +21,7 @@ var csvHead = []string{"received", "event", "offset", "source", "boot", "seq", "
 
 const csvTime = "2006-01-02T15:04:05.000000Z07:00"
 
-// CSV writes records as comma-separated values (RFC 4180): one row a record, always the same columns,
+// CSV writes records as comma-separated values (RFC 4180): one row a record, and one line a row, always the same columns,
 // empty where there is no value. It is for one goroutine.
 type CSV struct {
 	channels []string
@@ -55,12 +56,12 @@ func (c *CSV) line(row []string) []byte {
 // Row is the record's line; it is valid until the next.
 func (c *CSV) Row(r *Record) []byte {
 	row := append(c.row[:0], make([]string, len(csvHead))...) //nolint:gocritic // c.row is set below, its memory is used again
-	row[0], row[1] = r.Received.UTC().Format(csvTime), r.Event
+	row[0], row[1] = r.Received.UTC().Format(csvTime), cell(r.Event)
 	if r.Offset > 0 {
-		row[2], row[12] = strconv.FormatUint(r.Offset, 10), r.Journal
+		row[2], row[12] = strconv.FormatUint(r.Offset, 10), cell(r.Journal)
 	}
 	if e := r.Envelope; e != nil {
-		row[3], row[4], row[5], row[7] = e.Source, e.Boot, strconv.FormatUint(e.Seq, 10), e.Room
+		row[3], row[4], row[5], row[7] = cell(e.Source), cell(e.Boot), strconv.FormatUint(e.Seq, 10), cell(e.Room)
 		if !e.Time.IsZero() {
 			row[6] = e.Time.UTC().Format(csvTime)
 		}
@@ -68,7 +69,7 @@ func (c *CSV) Row(r *Record) []byte {
 	reading, ok := r.Reading()
 	if ok {
 		p := r.Packet
-		row[8], row[9], row[10], row[11] = p.Machine, p.State.String(), p.Phase.String(), strconv.Itoa(p.Ring)
+		row[8], row[9], row[10], row[11] = cell(p.Machine), p.State.String(), p.Phase.String(), strconv.Itoa(p.Ring)
 	}
 	for _, id := range c.channels {
 		text := ""
@@ -84,6 +85,29 @@ func (c *CSV) Row(r *Record) []byte {
 	return c.line(row)
 }
 
+// cell is text that comes from the network, as JSON where it has a line break or other control characters: who looks for the
+// last line of a file must not find one that a client has made up.
+func cell(text string) string {
+	if !strings.HasPrefix(text, `"`) && !hasControl(text) {
+		return text
+	}
+	b, _ := json.Marshal(text)
+	return string(b)
+}
+
+// parseCell reads what cell has written.
+func parseCell(text string) string {
+	var s string
+	if strings.HasPrefix(text, `"`) && json.Unmarshal([]byte(text), &s) == nil {
+		return s
+	}
+	return text
+}
+
+func hasControl(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' }) >= 0
+}
+
 // valueText is what the record carries if that is no packet.
 func (r *Record) valueText(packet bool) string {
 	switch {
@@ -96,7 +120,15 @@ func (r *Record) valueText(packet bool) string {
 		}
 		return string(b)
 	case r.Envelope != nil && r.Envelope.Packet != nil:
-		return string(r.Envelope.Packet)
+		text := string(r.Envelope.Packet)
+		if !hasControl(text) {
+			return text
+		}
+		var b bytes.Buffer
+		if json.Compact(&b, r.Envelope.Packet) != nil {
+			return cell(text)
+		}
+		return b.String()
 	case r.Envelope != nil:
 		b, _ := json.Marshal(r.Envelope.Proto)
 		return string(b)
@@ -119,23 +151,23 @@ func parseCSV(columns, row []string) (*Record, error) {
 		case "received":
 			r.Received, err = time.Parse(csvTime, text)
 		case "event":
-			r.Event = text
+			r.Event = parseCell(text)
 		case "offset":
 			r.Offset, err = strconv.ParseUint(text, 10, 64)
 		case "journal":
-			r.Journal = text
+			r.Journal = parseCell(text)
 		case "source":
-			e.Source = text
+			e.Source = parseCell(text)
 		case "boot":
-			e.Boot = text
+			e.Boot = parseCell(text)
 		case "seq":
 			e.Seq, err = strconv.ParseUint(text, 10, 64)
 		case "time":
 			e.Time, err = time.Parse(csvTime, text)
 		case "room":
-			e.Room = text
+			e.Room = parseCell(text)
 		case "machine":
-			r.Packet.Machine = text
+			r.Packet.Machine = parseCell(text)
 		case "state":
 			err, has = r.Packet.State.UnmarshalText([]byte(text)), true
 		case "phase":

@@ -30,7 +30,11 @@ type Options struct {
 	Keep     int           // closed files that are kept, the oldest go first; 0: all
 	Plain    bool          // closed files are not compressed
 	Sync     SyncPolicy
+	Resume   bool   // look for the place at which the file ends, see File.Place
 	Header   []byte // first line of each file, with its newline; a file with another one is closed
+	// Ours tells by its beginning whether a file can have been written here: another one is refused, and not touched. Nil: any
+	// can. A crash may have left less than the beginning.
+	Ours func(start []byte) bool
 	// MaxPending bounds, in bytes, what waits in memory while the disk takes nothing; 64 MiB.
 	MaxPending int
 	Now        func() time.Time // time.Now
@@ -43,18 +47,23 @@ const defaultPending = 64 << 20
 
 // File is an append-only file of lines. It can be used by several goroutines.
 type File struct {
-	opts Options
-	dir  string
+	opts  Options
+	dir   string
+	place Place // at which it ended when it was opened
 
 	mu      sync.Mutex
 	f       *os.File
 	size    int64     // up to the end of the last whole line
 	period  time.Time // in which the file was begun; zero if files do not age
-	dirty   bool      // written, not yet synced
-	pending [][]byte  // lines that the disk has not taken
-	waiting int       // bytes of them
+	fsync   func(*os.File) error
+	dirty   bool     // written, not yet synced
+	syncBad bool     // that it cannot be synced has been told
+	pending [][]byte // lines that the disk has not taken
+	waiting int      // bytes of them
 	dropped uint64
 	trouble bool
+
+	rotateAfter time.Time // when a rotation that failed is tried again; zero: none has
 
 	stop    chan struct{}
 	done    sync.WaitGroup
@@ -73,9 +82,16 @@ func Open(opts Options) (f *File, cut int64, err error) {
 	if opts.Report == nil {
 		opts.Report = func(error, string) {}
 	}
-	f = &File{opts: opts, dir: filepath.Dir(opts.Path), stop: make(chan struct{}), packing: make(chan struct{}, 1)}
+	f = &File{opts: opts, dir: filepath.Dir(opts.Path), fsync: (*os.File).Sync, stop: make(chan struct{}), packing: make(chan struct{}, 1)}
 	if cut, err = f.open(); err != nil {
 		return nil, 0, err
+	}
+	// Now nobody else writes it, and nothing is being compressed yet.
+	if opts.Resume {
+		if f.place, err = LastPlace(opts.Path); err != nil {
+			_ = f.f.Close()
+			return nil, 0, fmt.Errorf("where to go on cannot be read; move the damaged file elsewhere to begin without it: %w", err)
+		}
 	}
 	f.done.Add(2)
 	go f.keepTime()
@@ -83,6 +99,9 @@ func Open(opts Options) (f *File, cut int64, err error) {
 	f.packing <- struct{}{} // what the last run has left
 	return f, cut, nil
 }
+
+// Place is where the file ended when it was opened, if Options.Resume asked for it.
+func (f *File) Place() Place { return f.place }
 
 func (f *File) open() (cut int64, err error) {
 	// O_APPEND: a line goes to the end whatever else happens to the file.
@@ -104,6 +123,11 @@ func (f *File) open() (cut int64, err error) {
 	}
 	if !info.Mode().IsRegular() {
 		return 0, fmt.Errorf("%s is no file", f.opts.Path)
+	}
+	if foreign, err := f.foreign(file); err != nil {
+		return 0, err
+	} else if foreign {
+		return 0, fmt.Errorf("%s was not written by a logger, and stays as it is: name another file", f.opts.Path)
 	}
 	end, err := lastLineEnd(file, info.Size())
 	if err != nil {
@@ -130,6 +154,15 @@ func (f *File) open() (cut int64, err error) {
 		}
 	}
 	return cut, nil
+}
+
+func (f *File) foreign(file io.ReaderAt) (bool, error) {
+	start := make([]byte, 64)
+	n, err := file.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return n > 0 && f.opts.Ours != nil && !f.opts.Ours(start[:n]), nil
 }
 
 // lastLineEnd finds the end of the last whole line.
@@ -200,14 +233,30 @@ func (f *File) told(err error) {
 	}
 }
 
-// put writes one line into the file that it belongs in.
+// put writes one line into the file that it belongs in; where there can be no new one, into the old one.
 func (f *File) put(line []byte) error {
-	if f.due(len(line)) {
-		if err := f.rotate(); err != nil {
-			return err
-		}
+	if f.due(len(line)) && f.rotateAfter.IsZero() {
+		f.tryRotate()
 	}
 	return f.append(line)
+}
+
+// rotatePause is the time between two tries of a rotation that fails.
+const rotatePause = 10 * time.Second
+
+func (f *File) tryRotate() {
+	err := f.rotate()
+	told := !f.rotateAfter.IsZero()
+	switch {
+	case err != nil:
+		f.rotateAfter = time.Now().Add(rotatePause)
+		if !told {
+			f.opts.Report(err, "no new file can be begun: lines go on into the old one, and it is tried again")
+		}
+	case told:
+		f.rotateAfter = time.Time{}
+		f.opts.Report(nil, "a new file has been begun")
+	}
 }
 
 func (f *File) due(more int) bool {
@@ -235,17 +284,25 @@ func (f *File) append(line []byte) error {
 	f.size += int64(len(line))
 	f.dirty = true
 	if f.opts.Sync.Always {
-		return f.sync()
+		f.sync()
 	}
 	return nil
 }
 
-func (f *File) sync() error {
-	if err := f.f.Sync(); err != nil {
-		return err
+// sync forces what was written to the disk. That it fails makes no line wait: they all stand in the file.
+func (f *File) sync() {
+	if err := f.fsync(f.f); err != nil {
+		if !f.syncBad {
+			f.syncBad = true
+			f.opts.Report(err, "lines are written, but cannot be forced to the disk: a power cut may take them")
+		}
+		return
 	}
 	f.dirty = false
-	return nil
+	if f.syncBad {
+		f.syncBad = false
+		f.opts.Report(nil, "lines are forced to the disk again; those written meanwhile may not be on it")
+	}
 }
 
 // retry tries what waits, in its order.
@@ -266,7 +323,8 @@ func (f *File) retry() {
 	}
 }
 
-// Dropped is how many lines were dropped because the disk took nothing for too long.
+// Dropped is how many lines are lost: there was no room for them in memory while the disk took nothing, or, once the
+// file is closed, they still waited.
 func (f *File) Dropped() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -290,15 +348,11 @@ func (f *File) keepTime() {
 		}
 		f.mu.Lock()
 		f.retry()
-		if f.opts.Sync.Interval > 0 && f.dirty {
-			if err := f.sync(); err != nil {
-				f.told(err)
-			}
+		if f.dirty && (f.opts.Sync.Interval > 0 || f.syncBad) {
+			f.sync()
 		}
-		if f.due(0) {
-			if err := f.rotate(); err != nil {
-				f.told(err)
-			}
+		if f.due(0) && !time.Now().Before(f.rotateAfter) {
+			f.tryRotate()
 		}
 		f.mu.Unlock()
 	}
@@ -313,10 +367,11 @@ func (f *File) Close() error {
 	defer f.mu.Unlock()
 	f.retry()
 	var err error
-	if n := len(f.pending); n > 0 {
+	if n := f.dropped + uint64(len(f.pending)); n > 0 {
 		err = fmt.Errorf("%s: %d lines could not be written", f.opts.Path, n)
+		f.dropped, f.pending = n, nil
 	}
-	err = errors.Join(err, f.f.Sync(), f.f.Close())
+	err = errors.Join(err, f.fsync(f.f), f.f.Close())
 	f.f = nil
 	return err
 }

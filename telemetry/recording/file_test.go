@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -201,6 +202,34 @@ func TestFileWithOtherColumnsIsClosedFirst(t *testing.T) {
 	}
 }
 
+// A file of somebody else is refused. One without a newline was cut to nothing, as half a line that a crash had left.
+func TestForeignFileStaysAsItIs(t *testing.T) {
+	ours := func(start []byte) bool {
+		n := min(len(start), len("ours"))
+		return string(start[:n]) == "ours"[:n]
+	}
+	for text, taken := range map[string]bool{"": true, "o": true, "ours 1\nours": true, "{\"precious\": true}": false, "precious\n": false, strings.Repeat("x", 200): false} {
+		path := filepath.Join(t.TempDir(), "config.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, _, err := Open(Options{Path: path, Ours: ours})
+		if (err == nil) != taken {
+			t.Errorf("%q: error is %v", text, err)
+		}
+		if err == nil {
+			shut(t, f)
+			continue
+		}
+		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "name another") {
+			t.Errorf("%q: error is %v", text, err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Errorf("%q has become %q, %v", text, b, err)
+		}
+	}
+}
+
 func TestTwoWritersOfOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.jsonl")
 	f := open(t, Options{Path: path})
@@ -209,6 +238,28 @@ func TestTwoWritersOfOneFile(t *testing.T) {
 	}
 	shut(t, f)
 	shut(t, open(t, Options{Path: path}))
+}
+
+// The place is looked for when nobody else can write the file any more. It was before that, and what another one still wrote
+// was written again.
+func TestPlaceIsReadBehindTheLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.jsonl")
+	first := open(t, Options{Path: path, Resume: true})
+	if p := first.Place(); p != (Place{}) {
+		t.Errorf("a new file has the place %+v", p)
+	}
+	for i := range 3 {
+		first.Write(fmt.Appendf(nil, "{\"event\":\"e\",\"offset\":%d,\"journal\":\"a\"}\n", i+1))
+		if _, _, err := Open(Options{Path: path, Resume: true}); !errors.Is(err, ErrInUse) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	shut(t, first)
+	second := open(t, Options{Path: path, Resume: true})
+	if p := second.Place(); p != (Place{3, "a"}) {
+		t.Errorf("the place is %+v", p)
+	}
+	shut(t, second)
 }
 
 func TestPlacesThatAreNoFile(t *testing.T) {
@@ -235,6 +286,90 @@ func TestSyncPolicies(t *testing.T) {
 		}
 		f.mu.Unlock()
 		shut(t, f)
+	}
+}
+
+// reports are what a File has told.
+type reports struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (r *reports) add(err error, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.text = append(r.text, fmt.Sprint(err, ": ", what))
+}
+
+func (r *reports) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.text)
+}
+
+// An fsync that fails is told once, and once when it is over. It made the line wait that was in the file already, which was
+// then written again each second; and told of lines that wait though none did.
+func TestFailedSyncWritesNoLineTwice(t *testing.T) {
+	for _, s := range []SyncPolicy{{Always: true}, {Interval: time.Millisecond}} {
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "p.jsonl")
+			var told reports
+			f := open(t, Options{Path: path, Sync: s, MaxBytes: 25, Plain: true, Report: told.add})
+			tries := 0
+			set := func(fsync func(*os.File) error) { f.mu.Lock(); f.fsync = fsync; f.mu.Unlock() }
+			set(func(*os.File) error { tries++; return errors.New("broken disk") })
+			want := ""
+			for i := range 9 { // into two files
+				line := fmt.Sprintf("%04d\n", i)
+				want += line
+				f.Write([]byte(line))
+			}
+			eventually(t, "synced again and again", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return tries > 9 })
+			set((*os.File).Sync)
+			eventually(t, "synced", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return !f.dirty })
+			shut(t, f)
+			if got, files := contents(t, path); got != want || len(files) != 1 {
+				t.Errorf("%d closed files, and all hold\n%swant\n%s", len(files), got, want)
+			}
+			if r := told.all(); len(r) != 2 || !strings.Contains(r[0], "cannot be forced") || !strings.Contains(r[1], "forced to the disk again") {
+				t.Errorf("reports are %q", r)
+			}
+		})
+	}
+}
+
+// Where no new file can be begun the old one goes on. Each line tried it again, and none was written.
+func TestFailedRotationStopsNoLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.jsonl")
+	obstacle := path + ".new"
+	if err := os.Mkdir(obstacle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var told reports
+	f := open(t, Options{Path: path, MaxBytes: 20, Plain: true, Report: told.add})
+	want := ""
+	for i := range 10 {
+		line := fmt.Sprintf("%04d\n", i)
+		want += line
+		f.Write([]byte(line))
+	}
+	if got, _ := os.ReadFile(path); string(got) != want {
+		t.Errorf("the file holds %q, want %q", got, want)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	f.rotateAfter = time.Now() // the pause is over
+	f.mu.Unlock()
+	eventually(t, "rotated", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.size == 0 })
+	f.Write([]byte("last\n"))
+	shut(t, f)
+	if got, files := contents(t, path); got != want+"last\n" || len(files) != 1 {
+		t.Errorf("%d closed files, and all hold %q", len(files), got)
+	}
+	if r := told.all(); len(r) != 2 || !strings.Contains(r[0], "go on into the old one") || !strings.Contains(r[1], "has been begun") {
+		t.Errorf("reports are %q", r)
 	}
 }
 

@@ -50,6 +50,7 @@ type line struct {
 	Journal  string              `json:"journal,omitempty"`
 	Envelope *transport.Envelope `json:"envelope,omitempty"`
 	Value    *transport.Value    `json:"value,omitempty"` // binary parts as base64
+	Error    string              `json:"error,omitempty"`
 }
 
 // AppendJSON appends the record as one line of JSON (JSON Lines): the envelope as it came, or the value
@@ -70,7 +71,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	}
 	b, err := json.Marshal(out)
 	if err != nil { // what arrived is valid JSON: only a value that no JSON can hold comes here
-		b, _ = json.Marshal(map[string]any{"received": r.Received, "event": r.Event, "error": err.Error()})
+		b, _ = json.Marshal(line{Received: r.Received, Event: r.Event, Error: err.Error()})
 	}
 	return append(append(dst, b...), '\n')
 }

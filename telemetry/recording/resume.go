@@ -2,14 +2,16 @@ package recording
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 
 	"tbmsock/transport"
 )
@@ -27,11 +29,11 @@ func LastPlace(path string) (Place, error) {
 	if place.Offset > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return place, err
 	}
-	for _, name := range closedFiles(path) {
-		if strings.HasSuffix(name, ".gz") {
-			place, err = lastPlaceThrough(name)
+	for _, c := range slices.Backward(closedFiles(path)) {
+		if c.packed {
+			place, err = lastPlaceThrough(c.path)
 		} else {
-			place, err = lastPlaceIn(name)
+			place, err = lastPlaceIn(c.path)
 		}
 		if place.Offset > 0 || err != nil {
 			return place, err
@@ -40,34 +42,28 @@ func LastPlace(path string) (Place, error) {
 	return Place{}, nil
 }
 
-// closedFiles are those that a logger with this file has closed, the latest first.
-func closedFiles(path string) []string {
-	f := &File{opts: Options{Path: path}, dir: filepath.Dir(path)}
-	closed := append(f.closed(""), f.closed(".gz")...)
-	slices.SortFunc(closed, func(a, b string) int {
-		return strings.Compare(strings.TrimSuffix(b, ".gz"), strings.TrimSuffix(a, ".gz"))
-	})
-	return closed
-}
-
-// Envelopes notes what stands in a logger's file, and in the one that was closed before it: what a logger that meets another journal
-// need not write again. Lines that cannot be read are left out.
-func Envelopes(path string, seen *transport.Tracker) error {
-	names := []string{path}
-	if closed := closedFiles(path); len(closed) > 0 {
-		names = append(names, closed[0])
-	}
-	for _, name := range names {
-		err := eachRecord(name, func(r *Record) {
-			if r.Envelope != nil {
-				seen.Add(r.Envelope)
-			}
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+// Envelopes notes what stands in a logger's file and in those that it has closed, the oldest first: what a logger that meets
+// another journal need not write again. What cannot be read is left out, and told in the error.
+func Envelopes(ctx context.Context, path string, seen *transport.Tracker) error {
+	add := func(r *Record) {
+		if r.Envelope != nil {
+			seen.Add(r.Envelope)
 		}
 	}
-	return nil
+	var errs []error
+	for _, c := range append(closedFiles(path), closedFile{path: path}) {
+		err := eachRecord(ctx, c.path, add)
+		if errors.Is(err, fs.ErrNotExist) && !c.packed {
+			err = eachRecord(ctx, c.path+".gz", add) // it has been compressed meanwhile
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // else it has been removed
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // lastPlaceIn reads the file from its end.
@@ -89,21 +85,56 @@ func lastPlaceIn(path string) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	for end > 0 {
-		start, err := lastLineEnd(io.NewSectionReader(f, 0, end-1), end-1)
+	lines := backwards{f: f, lo: end}
+	for {
+		line, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			return Place{}, nil
+		}
 		if err != nil {
 			return Place{}, err
 		}
-		line := make([]byte, end-start)
-		if _, err := f.ReadAt(line, start); err != nil {
-			return Place{}, err
-		}
-		if r := parseLine(columns, line); r != nil && r.Offset > 0 {
+		if r := nameIn(columns, line); r != nil && r.Offset > 0 {
 			return Place{r.Offset, r.Journal}, nil
 		}
-		end = start
 	}
-	return Place{}, nil
+}
+
+// backwards reads the lines of a file from its end, through one buffer.
+type backwards struct {
+	f   io.ReaderAt
+	lo  int64  // where buf begins in the file
+	buf []byte // up to the end of the next line
+}
+
+// next returns a line with its newline; io.EOF at the file's beginning. It is valid until the next call.
+func (b *backwards) next() ([]byte, error) {
+	for {
+		if n := len(b.buf); n > 0 {
+			if i := bytes.LastIndexByte(b.buf[:n-1], '\n'); i >= 0 || b.lo == 0 {
+				line := b.buf[i+1:]
+				b.buf = b.buf[:i+1]
+				return line, nil
+			}
+		}
+		if b.lo == 0 {
+			return nil, io.EOF
+		}
+		// As much again as there is of the line: a long one is not searched for each 64 KiB of it.
+		more := int(min(b.lo, max(64<<10, int64(len(b.buf)))))
+		rest := len(b.buf)
+		if cap(b.buf) < more+rest {
+			longer := make([]byte, rest, 2*(more+rest))
+			copy(longer, b.buf)
+			b.buf = longer
+		}
+		b.buf = b.buf[:more+rest]
+		copy(b.buf[more:], b.buf[:rest])
+		b.lo -= int64(more)
+		if _, err := b.f.ReadAt(b.buf[:more], b.lo); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // columnsOf are the names in the first line of a CSV file; nil for JSON Lines.
@@ -120,29 +151,85 @@ func columnsOf(f io.ReaderAt) ([]string, error) {
 	return csv.NewReader(bytes.NewReader(first)).Read()
 }
 
-// parseLine is the record in a line, or nil if there is none.
-func parseLine(columns []string, line []byte) *Record {
+// nameIn is what a line tells of its record's name and place; nil if it is no record.
+func nameIn(columns []string, line []byte) *Record {
 	if columns == nil {
-		r, err := ParseJSON(line)
+		r, err := nameJSON(line)
 		if err != nil {
 			return nil
 		}
 		return r
 	}
 	row, err := csv.NewReader(bytes.NewReader(line)).Read()
-	if err != nil || len(row) != len(columns) {
+	if err != nil {
 		return nil
 	}
-	r, err := parseCSV(columns, row)
+	r, err := nameCSV(columns, row)
 	if err != nil {
 		return nil
 	}
 	return r
 }
 
+// nameJSON is ParseJSON without what a record carries: it is for looking through much.
+func nameJSON(line []byte) (*Record, error) {
+	var in struct {
+		Event    string `json:"event"`
+		Offset   uint64 `json:"offset"`
+		Journal  string `json:"journal"`
+		Envelope *struct {
+			Source string `json:"source"`
+			Boot   string `json:"boot"`
+			Seq    uint64 `json:"seq"`
+		} `json:"envelope"`
+	}
+	if !bytes.Contains(line, []byte(`"event":`)) {
+		return nil, errors.New("no line of a logger")
+	}
+	if err := json.Unmarshal(line, &in); err != nil {
+		return nil, err
+	}
+	r := &Record{Event: in.Event, Offset: in.Offset, Journal: in.Journal}
+	if e := in.Envelope; e != nil {
+		r.Envelope = &transport.Envelope{Source: e.Source, Boot: e.Boot, Seq: e.Seq}
+	}
+	if r.Event == "" {
+		return nil, errors.New("no line of a logger: it has no event")
+	}
+	return r, nil
+}
+
+// nameCSV is parseCSV in the same way.
+func nameCSV(columns, row []string) (*Record, error) {
+	if len(row) != len(columns) {
+		return nil, fmt.Errorf("%d columns of %d", len(row), len(columns))
+	}
+	r, e := &Record{}, &transport.Envelope{}
+	for i, text := range row {
+		switch columns[i] {
+		case "event":
+			r.Event = parseCell(text)
+		case "offset":
+			r.Offset, _ = strconv.ParseUint(text, 10, 64) // empty where there is none
+		case "journal":
+			r.Journal = parseCell(text)
+		case "source":
+			e.Source = parseCell(text)
+		case "boot":
+			e.Boot = parseCell(text)
+		case "seq":
+			e.Seq, _ = strconv.ParseUint(text, 10, 64)
+		}
+	}
+	if e.Source != "" {
+		r.Envelope = e
+	}
+	return r, nil
+}
+
 // lastPlaceThrough reads a compressed file from its beginning.
 func lastPlaceThrough(path string) (last Place, err error) {
-	err = eachRecord(path, func(r *Record) {
+	err = eachRecord(context.Background(), path, func(r *Record) {
 		if r.Offset > 0 {
 			last = Place{r.Offset, r.Journal}
 		}
@@ -150,23 +237,25 @@ func lastPlaceThrough(path string) (last Place, err error) {
 	return last, err
 }
 
-// eachRecord calls f with all that can be read of a file; it is an error if the file itself cannot be.
-func eachRecord(path string, f func(*Record)) error {
+// eachRecord calls f with the name and place of all that can be read of a file; it is an error if the file itself cannot be.
+func eachRecord(ctx context.Context, path string, f func(*Record)) error {
 	r, err := OpenReader(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	for {
+	r.parseJSON, r.parseCSV = nameJSON, nameCSV
+	for ctx.Err() == nil {
 		rec, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
+		var line *LineError
+		switch {
+		case err == nil:
 			f(rec)
-		}
-		if err != nil && rec == nil && !strings.Contains(err.Error(), ", line ") {
-			return err // not of one line: the file itself cannot be read
+		case errors.Is(err, io.EOF):
+			return nil
+		case !errors.As(err, &line):
+			return err
 		}
 	}
+	return ctx.Err()
 }

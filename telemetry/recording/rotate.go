@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Closed files stand beside the open one: of packets.jsonl they are packets-20260302T060000.123Z.jsonl,
@@ -17,9 +20,7 @@ const closedStamp = "20060102T150405.000Z"
 
 // rotate closes the file under its stamped name and begins a new one. If that fails the old file goes on.
 func (f *File) rotate() error {
-	if err := f.f.Sync(); err != nil {
-		return err
-	}
+	f.sync()
 	ext := filepath.Ext(f.opts.Path)
 	base := strings.TrimSuffix(f.opts.Path, ext)
 	name := base + "-" + f.opts.Now().UTC().Format(closedStamp) + ext
@@ -79,16 +80,23 @@ func (f *File) pack() {
 		case <-f.packing:
 		}
 		if !f.opts.Plain {
-			for _, name := range f.closed("") {
-				if err := compress(name, f.stop); err != nil {
-					if !errors.Is(err, errStopped) {
-						f.opts.Report(err, "the closed file stays as it is")
-					}
-					break
-				}
-			}
+			f.compressAll()
 		}
 		f.prune()
+	}
+}
+
+func (f *File) compressAll() {
+	for _, c := range closedFiles(f.opts.Path) {
+		if c.packed {
+			continue
+		}
+		if err := compress(c.path, f.stop); err != nil {
+			if !errors.Is(err, errStopped) {
+				f.opts.Report(err, "the closed file stays as it is")
+			}
+			return
+		}
 	}
 }
 
@@ -96,39 +104,61 @@ func (f *File) prune() {
 	if f.opts.Keep == 0 {
 		return
 	}
-	// By name is by time.
-	all := append(f.closed(""), f.closed(".gz")...)
-	slices.SortFunc(all, func(a, b string) int {
-		return strings.Compare(strings.TrimSuffix(a, ".gz"), strings.TrimSuffix(b, ".gz"))
-	})
-	for len(all) > f.opts.Keep {
-		if err := os.Remove(all[0]); err != nil {
+	for all := closedFiles(f.opts.Path); len(all) > f.opts.Keep; all = all[1:] {
+		if err := os.Remove(all[0].path); err != nil {
 			f.opts.Report(err, "an old file cannot be removed")
 		}
-		all = all[1:]
 	}
 }
 
-// closed lists the closed files, oldest first, with the suffix beyond the name's own.
-func (f *File) closed(suffix string) []string {
-	ext := filepath.Ext(f.opts.Path)
-	base := filepath.Base(strings.TrimSuffix(f.opts.Path, ext)) + "-"
-	entries, err := os.ReadDir(f.dir)
+// closedFile is one that has been closed, by what its name says.
+type closedFile struct {
+	path   string
+	at     string // the stamp
+	n      int    // among those of one stamp, from 1
+	packed bool
+}
+
+// closedFiles lists those that a logger with this file has closed, the oldest first.
+func closedFiles(path string) []closedFile {
+	ext := filepath.Ext(path)
+	base := filepath.Base(strings.TrimSuffix(path, ext)) + "-"
+	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return nil
 	}
-	var names []string
+	var all []closedFile
 	for _, e := range entries {
-		middle, ok := strings.CutPrefix(e.Name(), base)
+		c := closedFile{path: filepath.Join(filepath.Dir(path), e.Name())}
+		rest, ok := strings.CutPrefix(e.Name(), base)
 		if !ok {
 			continue
 		}
-		middle, ok = strings.CutSuffix(middle, ext+suffix)
-		if ok && len(middle) >= len(closedStamp) && middle[8] == 'T' && middle[len(closedStamp)-1] == 'Z' {
-			names = append(names, filepath.Join(f.dir, e.Name()))
+		// The stamp's own end is at a known place: without an extension of the name that alone tells a closed file from another's.
+		if len(rest) < len(closedStamp) {
+			continue
 		}
+		c.at, rest = rest[:len(closedStamp)], rest[len(closedStamp):]
+		if _, err := time.Parse(closedStamp, c.at); err != nil {
+			continue
+		}
+		rest, c.packed = strings.CutSuffix(rest, ext+".gz")
+		if !c.packed {
+			if rest, ok = strings.CutSuffix(rest, ext); !ok {
+				continue
+			}
+		}
+		if c.n = 1; rest != "" {
+			if c.n, err = strconv.Atoi(strings.TrimPrefix(rest, ".")); err != nil || rest != fmt.Sprintf(".%d", c.n) {
+				continue
+			}
+		}
+		all = append(all, c)
 	}
-	return names
+	slices.SortFunc(all, func(a, b closedFile) int {
+		return cmp.Or(strings.Compare(a.at, b.at), cmp.Compare(a.n, b.n))
+	})
+	return all
 }
 
 var errStopped = errors.New("stopped")
