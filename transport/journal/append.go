@@ -32,6 +32,9 @@ type broken struct {
 // little for those who never will.
 const brokenFor = 2 * time.Second
 
+// reviveAgain is how long an embedded server that has failed again is left alone while nobody appends.
+const reviveAgain = 10 * time.Second
+
 // blockOverhead is what a message needs beside the entries, at most.
 const blockOverhead = 4 << 10
 
@@ -84,6 +87,7 @@ func (j *Journal) write(ctx context.Context) {
 	defer j.writer.Done()
 	poll := time.NewTicker(time.Second)
 	defer poll.Stop()
+	var saved time.Time // when storing the table failed last
 	pace := newPace()
 	defer pace.timer.Stop()
 	stopping := false
@@ -97,6 +101,9 @@ func (j *Journal) write(ctx context.Context) {
 			// A block may have been missed without a word when a server went down.
 			if j.store.embedded == nil {
 				j.readOn(ctx)
+			}
+			if j.ill {
+				j.probe(ctx)
 			}
 			continue
 		case <-j.stop:
@@ -118,11 +125,15 @@ func (j *Journal) write(ctx context.Context) {
 		}
 		j.mu.Lock()
 		due := j.unsaved.blocks >= saveBlocks || j.unsaved.bytes >= min(saveBytes, j.opts.RetainBytes/4)
+		due = due && time.Since(saved) > saveAgain
 		done := stopping && len(batch) == 0
 		due = due || done && j.unsaved.blocks > 0
 		j.mu.Unlock()
 		if due {
-			j.save(ctx)
+			if err := j.save(ctx); err != nil {
+				saved = time.Now()
+				j.opts.OnWarning("the journal's table could not be stored; the next start takes longer: " + err.Error())
+			}
 		}
 		if done {
 			return
@@ -188,6 +199,34 @@ func (j *Journal) tellHealth(err error) {
 	}
 	j.ill = err != nil
 	j.opts.OnHealth(err)
+}
+
+// probe finds out whether entries can be written again: a node that has said that it takes nothing is sent nothing, so no entry may ever
+// come to show it. Storing the table is a write like any other.
+func (j *Journal) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, j.opts.AppendTimeout)
+	defer cancel()
+	m := j.store.embedded
+	if m != nil {
+		if m.room(2*maxBlockBytes) != nil { // more than any one block, or it would be full again at once
+			return
+		}
+		if m.broken && (time.Since(m.started) < reviveAgain || j.revive(ctx) != nil) {
+			return
+		}
+	}
+	// That of the blocks may have no leader while that of the table has one.
+	x, err := j.store.extent(ctx)
+	if err != nil || j.opts.RefuseWhenFull && x.bytes+maxBlockBytes > uint64(j.opts.RetainBytes) {
+		return
+	}
+	if err := j.save(ctx); err != nil {
+		if m != nil && errors.Is(err, transport.ErrJournalUnavailable) {
+			m.broken = true
+		}
+		return
+	}
+	j.tellHealth(nil)
 }
 
 // refuse answers all that waits with the error.
@@ -463,6 +502,7 @@ func (j *Journal) revive(ctx context.Context) error {
 	}
 	j.opts.OnWarning("the embedded NATS server has stopped writing; it is started again")
 	j.store.embedded.log.forget()
+	j.store.embedded.started = time.Now()
 	if err := j.store.restart(ctx); err != nil {
 		return err
 	}

@@ -32,10 +32,11 @@ type embedded struct {
 	dir  string   // "" for memory
 	lock *os.File // nil for memory
 
-	log    *serverLog
-	broken bool    // has to be started again; the writer's
-	window *window // nil for memory, or if it could not be opened
-	secret string  // of the user who may write
+	log     *serverLog
+	broken  bool      // has to be started again; the writer's
+	started time.Time // again, last; the writer's
+	window  *window   // nil for memory, or if it could not be opened
+	secret  string    // of the user who may write
 
 	mu     sync.Mutex
 	server *server.Server // nil while it is down

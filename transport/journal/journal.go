@@ -61,6 +61,7 @@ type extentOf struct {
 const (
 	saveBlocks = 4096
 	saveBytes  = 16 << 20
+	saveAgain  = time.Minute // after one that failed
 	warmBlocks = 256
 )
 
@@ -400,21 +401,21 @@ func (j *Journal) skip(seq uint64) {
 }
 
 // save stores the table, so that a start need not read the blocks that are in it.
-func (j *Journal) save(ctx context.Context) {
+func (j *Journal) save(ctx context.Context) error {
 	if j.opts.readOnly {
-		return
+		return nil
 	}
 	j.mu.Lock()
 	data, was := j.table.marshal(), j.unsaved
 	j.mu.Unlock()
 	if err := j.store.saveTable(ctx, data); err != nil {
-		j.opts.OnWarning("the journal's table could not be stored; the next start takes longer: " + err.Error())
+		return err
 	}
 	j.mu.Lock()
-	// Failed or not: it is tried again when as much has come again.
+	defer j.mu.Unlock()
 	j.unsaved.blocks -= was.blocks
 	j.unsaved.bytes -= was.bytes
-	j.mu.Unlock()
+	return nil
 }
 
 // redact takes the passwords out of URLs.

@@ -1,0 +1,72 @@
+package journal
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"tbmsock/internal/freeport"
+)
+
+// startNATS starts one NATS server with files in the directory, at a port that is free if port is 0. The caller stops it; a test that
+// has ended does so too.
+func startNATS(t testing.TB, dir string, port int) *server.Server {
+	t.Helper()
+	o := &server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true}
+	for range 3 {
+		if port == 0 {
+			o.Port = freeport.Below(t, 1)[0] // somebody may take it meanwhile
+		}
+		if s := tryNATS(t, o); s != nil {
+			t.Cleanup(func() { stopNATS(s) })
+			return s
+		}
+	}
+	t.Fatal("the NATS server does not start")
+	return nil
+}
+
+// tryNATS returns nil if the server cannot listen.
+func tryNATS(t testing.TB, o *server.Options) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(o.Clone())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(patience) {
+		stopNATS(s)
+		return nil
+	}
+	return s
+}
+
+func stopNATS(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// until waits for what no channel tells.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for end := time.After(patience); !ok(); {
+		select {
+		case <-again.C:
+		case <-end:
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+func portOf(t testing.TB, s *server.Server) int {
+	t.Helper()
+	a, ok := s.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatalf("address %v", s.Addr())
+	}
+	return a.Port
+}
