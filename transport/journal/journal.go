@@ -210,6 +210,9 @@ func (j *Journal) load(ctx context.Context) error {
 		return err
 	}
 	j.mu.Lock()
+	if n := len(j.cache); n > 0 && j.cache[n-1].seq != t.applied {
+		j.cache, j.cached = nil, 0 // not all of the last ones could be read
+	}
 	if rebuilt {
 		t.next = max(t.next, next)
 		j.unsaved.blocks += saveBlocks
@@ -247,11 +250,15 @@ func (j *Journal) warm(ctx context.Context, first uint64) error {
 			}
 			b.seq = m.seq
 			j.mu.Lock()
-			if j.table.applied == applied {
+			behind := j.table.applied != applied
+			if !behind {
 				j.table.recall(b)
 				j.keep(b)
 			}
 			j.mu.Unlock()
+			if behind {
+				return nil // new ones come already, and stand in memory alone
+			}
 		}
 	}
 	return nil
@@ -326,8 +333,12 @@ func (j *Journal) apply(b *block) {
 	j.changed = make(chan struct{})
 }
 
-// keep puts the block, which follows the one before, into memory. j.mu is held.
+// keep puts the block into memory, with those before it if it follows them: who reads there would go over a hole without seeing it.
+// j.mu is held.
 func (j *Journal) keep(b *block) {
+	if n := len(j.cache); n > 0 && j.cache[n-1].seq+1 != b.seq {
+		j.cache, j.cached = nil, 0
+	}
 	j.cache = append(j.cache, b)
 	j.cached += int64(b.size)
 	drop := 0

@@ -70,3 +70,39 @@ func portOf(t testing.TB, s *server.Server) int {
 	}
 	return a.Port
 }
+
+// Blocks that came while a node read its last ones stood in memory behind the first few of those: a replay went over what was
+// missing between them.
+func TestBlocksThatComeWhileOthersAreRead(t *testing.T) {
+	s := startNATS(t, t.TempDir(), 0)
+	a := openJournal(t, Options{URL: s.ClientURL()})
+	for seq := uint64(1); seq <= 50; seq++ {
+		appendOK(t, a, entry("tbm-1", "b", seq))
+	}
+	// A node whose table is up to date, and that has read 20 of them when a new one comes.
+	b := openJournal(t, Options{URL: s.ClientURL()})
+	b.mu.Lock()
+	read := b.cache[:20]
+	b.cache, b.cached = append([]*block(nil), read...), 0
+	b.mu.Unlock()
+	appendOK(t, a, entry("tbm-1", "b", 51))
+	until(t, "the block has come", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.table.next == 52
+	})
+	for i, e := range readAll(t, b, 1, 51) {
+		if e.Offset != uint64(i+1) {
+			t.Fatalf("offset %d in place %d", e.Offset, i+1)
+		}
+	}
+	// And the rest is not put behind it.
+	if err := b.warm(within(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range readAll(t, b, 1, 51) {
+		if e.Offset != uint64(i+1) {
+			t.Fatalf("then offset %d in place %d", e.Offset, i+1)
+		}
+	}
+}
