@@ -99,7 +99,7 @@ func (j *Journal) write(ctx context.Context) {
 			continue
 		case <-poll.C:
 			// A block may have been missed without a word when a server went down.
-			if j.store.embedded == nil {
+			if j.store.embedded == nil || j.unread {
 				j.readOn(ctx)
 			}
 			if j.ill {
@@ -184,7 +184,11 @@ func (j *Journal) blockBytes() int {
 
 // readOn reads what others have written, where it has not come by itself.
 func (j *Journal) readOn(ctx context.Context) {
-	if err := j.catchUp(ctx, 0); err != nil && ctx.Err() == nil {
+	read := func() error { return j.catchUp(ctx, 0) }
+	if j.unread {
+		read = func() error { return j.loadAgain(ctx) }
+	}
+	if err := read(); err != nil && ctx.Err() == nil {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
@@ -214,6 +218,9 @@ func (j *Journal) probe(ctx context.Context) {
 		if m.broken && (time.Since(m.started) < reviveAgain || j.revive(ctx) != nil) {
 			return
 		}
+	}
+	if j.unread {
+		return
 	}
 	// That of the blocks may have no leader while that of the table has one.
 	x, err := j.store.extent(ctx)
@@ -416,6 +423,11 @@ func (j *Journal) publish(ctx context.Context, p *attempt) error {
 
 func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 	m := j.store.embedded
+	if j.unread && (m == nil || !m.broken) {
+		if err := j.loadAgain(ctx); err != nil {
+			return err
+		}
+	}
 	if m != nil {
 		if err := m.room(int64(len(p.data))); err != nil {
 			return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
@@ -427,10 +439,13 @@ func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 		}
 	}
 	j.mu.Lock()
-	stored := p.stored
+	stored, current := p.stored, j.pending == p
 	j.mu.Unlock()
-	if stored {
+	switch {
+	case stored:
 		return nil
+	case !current:
+		return fmt.Errorf("%w: it has been read again", transport.ErrJournalUnavailable)
 	}
 	seq, err := j.store.publish(ctx, p.data, p.block.seq-1)
 	var other *sequenceError
@@ -483,7 +498,7 @@ func (j *Journal) overtaken(ctx context.Context, p *attempt) error {
 		return err
 	case x.last < applied:
 		j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d from %d; it is read again", j.store.place(), x.last, applied))
-		if err := j.load(ctx); err != nil {
+		if err := j.loadAgain(ctx); err != nil {
 			return err
 		}
 	default:
@@ -514,8 +529,8 @@ func (j *Journal) revive(ctx context.Context) error {
 	j.mu.Lock()
 	applied, missing := j.table.applied, j.table.missing
 	j.mu.Unlock()
-	if x.last < applied || x.missing > missing {
-		return j.load(ctx)
+	if x.last < applied || x.missing > missing || j.unread {
+		return j.loadAgain(ctx)
 	}
 	return j.catchUp(ctx, x.last)
 }

@@ -17,11 +17,13 @@ type cursor struct {
 	read []*message // that follow each other from seq on
 	// ahead is the batch behind those, being fetched while they are used.
 	ahead *ahead
+	load  int                      // of the journal, in which the numbers of messages are good
 	space []transport.JournalEntry // of the entries handed out last
 	bytes int                      // read since the last mark
 }
 
 type ahead struct {
+	load     int // that of the cursor
 	seq      uint64
 	cancel   context.CancelFunc
 	done     chan struct{} // closed when the rest is set
@@ -45,7 +47,7 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 		<-a.done
 		a.cancel()
 		c.ahead = nil
-		if a.seq == c.seq && a.err == nil {
+		if a.load == c.load && a.seq == c.seq && a.err == nil {
 			got = a.messages
 		}
 	}
@@ -61,7 +63,7 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 	}
 	if len(got) >= readMessages || bytes >= readBytes*3/4 {
 		ctx, cancel := context.WithCancel(ctx)
-		a := &ahead{seq: got[len(got)-1].seq + 1, cancel: cancel, done: make(chan struct{})}
+		a := &ahead{load: c.load, seq: got[len(got)-1].seq + 1, cancel: cancel, done: make(chan struct{})}
 		c.ahead = a
 		go func() {
 			defer close(a.done)
@@ -107,6 +109,13 @@ func (c *cursor) fromCache() (entries []transport.JournalEntry, known bool, err 
 		return nil, true, transport.ErrJournalClosed
 	default:
 	}
+	if j.loading {
+		return nil, true, errLoading()
+	}
+	if c.load != j.loads {
+		// It may have gone back, and other entries have got the numbers of those that were lost.
+		c.load, c.seq, c.read = j.loads, 0, nil
+	}
 	if c.next >= j.table.next {
 		return nil, true, nil
 	}
@@ -142,10 +151,12 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		if head == nil { // all that was kept has been given up
 			c.j.mu.Lock()
 			defer c.j.mu.Unlock()
-			if len(c.j.cache) > 0 {
-				c.next = c.j.cache[0].base
-			} else {
-				c.next = c.j.table.next
+			switch {
+			case c.load != c.j.loads:
+			case len(c.j.cache) > 0:
+				c.next = max(c.next, c.j.cache[0].base)
+			default:
+				c.next = max(c.next, c.j.table.next)
 			}
 			return nil, nil
 		}
@@ -164,6 +175,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		c.j.mu.Lock()
 		known := true
 		switch t, cache := c.j.table, c.j.cache; {
+		case c.load != c.j.loads:
 		case c.seq > t.applied:
 			c.next = max(c.next, t.next)
 		case len(cache) > 0 && cache[0].seq <= c.seq:
@@ -182,9 +194,12 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		case there == 0:
 			// Lost, up to what has been written since.
 			c.j.mu.Lock()
-			c.next = max(c.next, c.j.table.next)
-			if len(c.j.cache) > 0 {
-				c.next = min(c.next, c.j.cache[0].base)
+			if c.load == c.j.loads {
+				next := c.j.table.next
+				if len(c.j.cache) > 0 {
+					next = c.j.cache[0].base
+				}
+				c.next = max(c.next, next)
 			}
 			c.j.mu.Unlock()
 			return nil, nil
@@ -213,7 +228,9 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 	if c.bytes += b.size; c.bytes >= markBytes {
 		c.bytes = 0
 		c.j.mu.Lock()
-		c.j.mark(b)
+		if c.load == c.j.loads {
+			c.j.mark(b)
+		}
 		c.j.mu.Unlock()
 	}
 	return c.cut(b), nil

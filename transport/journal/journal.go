@@ -35,12 +35,16 @@ type Journal struct {
 	broken  map[key]broken
 	first   struct{ seq, offset uint64 } // of the oldest block, as seen last
 	marks   []*block                     // heads, sorted; see search
+	loading bool                         // what there is is just being found out, again: nothing may be said of it
+	given   uint64                       // offsets below it were given before it was
+	loads   int                          // how often that has begun; numbers of messages mean something since then alone
 	passed  int64                        // bytes of blocks since the last one that apply marked
 
 	reading chan struct{}         // a place for each who may read the stream now
 	lastKey atomic.Pointer[named] // of the latest Append
 
-	ill bool // what OnHealth was told last; the writer's
+	ill    bool // what OnHealth was told last; the writer's
+	unread bool // loading it again has failed; the writer's
 
 	unreadable atomic.Uint64 // messages that readers had to leave out
 
@@ -198,10 +202,13 @@ func (j *Journal) load(ctx context.Context) error {
 	j.mu.Lock()
 	if j.table != nil {
 		// It is read again, having gone back: what was given once is not given again.
-		next, rebuilt = max(next, j.table.next), true
+		next, rebuilt = max(next, j.table.next, j.given), true
 		t.stored = max(t.stored, j.table.stored)
 	}
 	j.table, j.cache, j.cached, j.unsaved, j.marks = t, nil, 0, extentOf{}, nil
+	j.first.seq, j.first.offset = 0, 0
+	j.loading, j.given = true, next
+	j.loads++
 	j.mu.Unlock()
 	if err := j.warm(ctx, x.first); err != nil {
 		return err
@@ -210,6 +217,7 @@ func (j *Journal) load(ctx context.Context) error {
 		return err
 	}
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	if n := len(j.cache); n > 0 && j.cache[n-1].seq != t.applied {
 		j.cache, j.cached = nil, 0 // not all of the last ones could be read
 	}
@@ -217,8 +225,30 @@ func (j *Journal) load(ctx context.Context) error {
 		t.next = max(t.next, next)
 		j.unsaved.blocks += saveBlocks
 	}
-	j.mu.Unlock()
+	if p := j.pending; p != nil && !p.stored {
+		j.pending = nil // its place, and its offsets, were those of before
+	}
+	j.loading = false
+	j.tellChanged()
 	return nil
+}
+
+// loadAgain is load for the writer, of a journal that is being used. Nothing is read or written until it has been done.
+func (j *Journal) loadAgain(ctx context.Context) error {
+	err := j.load(ctx)
+	j.unread = err != nil
+	return err
+}
+
+// errLoading is what readers are told meanwhile: the table says less than there is.
+func errLoading() error {
+	return fmt.Errorf("%w: it is being read again", transport.ErrJournalUnavailable)
+}
+
+// tellChanged wakes those who wait for what comes. j.mu is held.
+func (j *Journal) tellChanged() {
+	close(j.changed)
+	j.changed = make(chan struct{})
 }
 
 // warm reads the last few of the blocks that are in the table already: publishers begin by sending again what
@@ -309,6 +339,7 @@ func (j *Journal) takeLocked(m *message) error {
 		// It is no block of ours. Its place in the stream is taken all the same.
 		j.opts.OnWarning(fmt.Sprintf("message %d of stream %s is left out: %v", m.seq, j.opts.Stream, err))
 		j.table.applied = m.seq
+		j.tellChanged()
 		return nil
 	}
 	b.seq = m.seq
@@ -329,8 +360,7 @@ func (j *Journal) apply(b *block) {
 		j.mark(b)
 	}
 	j.keep(b)
-	close(j.changed)
-	j.changed = make(chan struct{})
+	j.tellChanged()
 }
 
 // keep puts the block into memory, with those before it if it follows them: who reads there would go over a hole without seeing it.
@@ -408,6 +438,7 @@ func (j *Journal) skip(seq uint64) {
 		j.table.next += n * maxBlockEntries // where the next block says otherwise, that counts
 		j.table.applied = seq
 		j.cache, j.cached = nil, 0
+		j.tellChanged()
 	}
 }
 
@@ -417,6 +448,10 @@ func (j *Journal) save(ctx context.Context) error {
 		return nil
 	}
 	j.mu.Lock()
+	if j.loading {
+		j.mu.Unlock()
+		return nil // what is not read yet would be missing
+	}
 	data, was := j.table.marshal(), j.unsaved
 	j.mu.Unlock()
 	if err := j.store.saveTable(ctx, data); err != nil {

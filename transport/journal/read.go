@@ -41,9 +41,7 @@ func (j *Journal) Read(ctx context.Context, from, to uint64) iter.Seq2[transport
 func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.JournalEntry) error) error {
 	c := &cursor{j: j, next: max(from, 1)}
 	defer c.close()
-	j.mu.Lock()
-	c.next = min(c.next, j.table.next)
-	j.mu.Unlock()
+	begun := false
 	backoff := 10 * time.Millisecond
 	for {
 		if ctx.Err() != nil {
@@ -51,6 +49,9 @@ func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.J
 		}
 		j.mu.Lock()
 		changed := j.changed
+		if !begun && !j.loading {
+			c.next, begun = min(c.next, j.table.next), true
+		}
 		j.mu.Unlock()
 		entries, err := c.step(ctx)
 		switch {
@@ -123,8 +124,11 @@ func (j *Journal) bounds(ctx context.Context) (first, next uint64, err error) {
 func (j *Journal) boundsFrom(ctx context.Context, seq uint64) (first, next uint64, err error) {
 	j.mu.Lock()
 	next, known := j.table.next, j.first
-	applied := j.table.applied
+	applied, loading := j.table.applied, j.loading
 	j.mu.Unlock()
+	if loading {
+		return 0, 0, errLoading()
+	}
 	if known.seq == seq && known.offset != 0 {
 		return known.offset, next, nil
 	}
