@@ -148,13 +148,21 @@ func (j *Journal) Place() string { return j.store.place() }
 // Unreadable is how many blocks those who read have had to leave out because they could not be read.
 func (j *Journal) Unreadable() uint64 { return j.unreadable.Load() }
 
-// loadSoon is load, tried again while a cluster has no leader for a stream that has just been made or found.
+// loadSoon is load, tried again while a cluster has no leader for a stream that has just been made or found. However long the journal is,
+// it is read: what ends it is a time without any progress.
 func (j *Journal) loadSoon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
-	defer cancel()
+	furthest, since := uint64(0), time.Now()
 	for {
 		err := j.load(ctx)
 		if err == nil || j.store.embedded != nil || !errors.Is(err, transport.ErrJournalUnavailable) {
+			return err
+		}
+		j.mu.Lock()
+		if j.table != nil && j.table.applied > furthest {
+			furthest, since = j.table.applied, time.Now()
+		}
+		j.mu.Unlock()
+		if time.Since(since) > j.opts.stall {
 			return err
 		}
 		select {
@@ -383,12 +391,17 @@ func (j *Journal) keep(b *block) {
 // catchUp reads blocks up to the message with sequence number upTo, which has been given, or, with upTo 0, until there
 // are none.
 func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
+	moved, told := time.Now(), time.Now()
 	for {
 		j.mu.Lock()
 		from := j.table.applied + 1
 		j.mu.Unlock()
 		if upTo > 0 && from > upTo {
 			return nil
+		}
+		if upTo > 0 && time.Since(told) > j.opts.tellAfter {
+			told = time.Now()
+			j.opts.OnWarning(fmt.Sprintf("the journal at %s is being read: block %d of %d", j.store.place(), from, upTo))
 		}
 		messages, err := j.store.fetch(ctx, from, fetchMessages, fetchBytes)
 		if err != nil {
@@ -411,6 +424,9 @@ func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 				j.skip(there - 1)
 				continue
 			}
+			if time.Since(moved) > j.opts.stall {
+				return fmt.Errorf("%w: this NATS server does not get block %d", transport.ErrJournalUnavailable, from)
+			}
 			select {
 			case <-time.After(10 * time.Millisecond):
 			case <-ctx.Done():
@@ -418,6 +434,7 @@ func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
 			}
 			continue
 		}
+		moved = time.Now()
 		for _, m := range messages {
 			if err := j.take(m); errors.Is(err, errGap) {
 				j.skip(m.seq - 1)

@@ -44,6 +44,9 @@ type Options struct {
 	OnWarning func(string)
 
 	readOnly bool
+
+	stall     time.Duration // 30 s; how long opening may stand still, for instance without a leader
+	tellAfter time.Duration // 5 s; how often it is told that the journal is being read
 }
 
 // Limits of a block.
@@ -104,6 +107,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 4 << 20
+	}
+	if o.stall == 0 {
+		o.stall = setUpTimeout
+	}
+	if o.tellAfter == 0 {
+		o.tellAfter = 5 * time.Second
 	}
 	if o.OnHealth == nil {
 		o.OnHealth = func(error) {}

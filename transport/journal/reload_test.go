@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -133,5 +134,36 @@ func TestLoadingAgainFails(t *testing.T) {
 	}
 	if a := appendAll(t, j, series("a", "b", 20, 21)...); !a[0].duplicate || a[1].offset != 21 {
 		t.Errorf("going on: %+v", a)
+	}
+}
+
+// A journal that had to be read as a whole, and that takes longer than half a minute, could not be opened: nothing was kept of what had
+// been read, so no start got further.
+func TestReadingAsAWholeTakesItsTime(t *testing.T) {
+	dir := t.TempDir()
+	s := startNATS(t, t.TempDir(), 0)
+	for name, opts := range map[string]Options{"directory": {Dir: dir, SyncInterval: time.Minute}, "NATS": {URL: s.ClientURL()}} {
+		t.Run(name, func(t *testing.T) {
+			j, err := Open(within(t), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for seq := uint64(1); seq <= 10; seq++ {
+				appendOK(t, j, big("a", seq, fetchBytes))
+			}
+			j.mu.Lock()
+			j.unsaved = extentOf{} // as when the process is killed
+			j.mu.Unlock()
+			closeJournal(t, j)
+			told := make(chan string, 100)
+			opts.stall, opts.tellAfter, opts.OnWarning = 1, 1, func(s string) { told <- s }
+			j = openJournal(t, opts)
+			if got := readAll(t, j, 1, all); len(got) != 10 {
+				t.Errorf("%d entries", len(got))
+			}
+			if s := next(t, told); !strings.Contains(s, "is being read: block 1 of 10") {
+				t.Errorf("told %q", s)
+			}
+		})
 	}
 }

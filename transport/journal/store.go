@@ -57,8 +57,6 @@ func (s *store) tableStream() string  { return s.opts.Stream + "_table" }
 
 // open connects, and makes the streams unless the journal is only to be read.
 func (s *store) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
-	defer cancel()
 	s.up, s.lost = context.WithCancel(context.Background())
 	if s.opts.URL == "" {
 		var err error
@@ -73,7 +71,7 @@ func (s *store) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(ctx, setUpTimeout); err != nil {
 		if s.embedded != nil {
 			err = errors.Join(fmt.Errorf("journal in %s: %w", s.place(), err), s.embedded.close())
 		} else {
@@ -98,7 +96,8 @@ func (s *store) place() string {
 	return redact(s.opts.URL)
 }
 
-func (s *store) connect(ctx context.Context) error {
+// connect makes the connections and the streams, within a time that does not count the start of an embedded server, which reads files.
+func (s *store) connect(ctx context.Context, timeout time.Duration) error {
 	options := []nats.Option{
 		nats.Name("tbmsock " + s.opts.Node),
 		nats.MaxReconnects(-1),
@@ -122,6 +121,8 @@ func (s *store) connect(ctx context.Context) error {
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	var nc, rc *nats.Conn
 	fail := func(err error) error {
 		for _, c := range []*nats.Conn{nc, rc} {
@@ -304,7 +305,7 @@ func sameLimits(a, b jetstream.StreamConfig) bool {
 func (s *store) restart(ctx context.Context) error {
 	s.disconnect()
 	s.embedded.stop()
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(ctx, s.opts.AppendTimeout); err != nil {
 		return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
 	return nil
