@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"tbmsock/internal/freeport"
+	"tbmsock/transport"
 )
 
 // startNATS starts one NATS server with files in the directory, at a port that is free if port is 0. The caller stops it; a test that
@@ -104,5 +107,41 @@ func TestBlocksThatComeWhileOthersAreRead(t *testing.T) {
 		if e.Offset != uint64(i+1) {
 			t.Fatalf("then offset %d in place %d", e.Offset, i+1)
 		}
+	}
+}
+
+// A node that is behind said that the journal ended with what it had seen: a logger took that for a journal that had been cut, and
+// wrote all of it again.
+func TestStateOfANodeThatIsBehind(t *testing.T) {
+	s := startNATS(t, t.TempDir(), 0)
+	a := openJournal(t, Options{URL: s.ClientURL()})
+	b := openJournal(t, Options{URL: s.ClientURL()})
+	// Nothing comes to it by itself, as when its connection has just been away.
+	_, js, err := a.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(within(t), "TBM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := stream.CachedInfo().Config
+	c.RePublish = nil
+	if _, err := js.UpdateStream(within(t), c); err != nil {
+		t.Fatal(err)
+	}
+	appendOK(t, a, series("s", "b", 1, 100)...)
+	if s, err := b.State(within(t)); err != nil || s.Last != 100 {
+		t.Errorf("state %+v, %v", s, err)
+	}
+	appendOK(t, a, series("s", "b", 101, 200)...)
+	if o, err := b.Locate(within(t), transport.JournalStart{Last: 1}); err != nil || o != 200 {
+		t.Errorf("the last one is at %d, %v", o, err)
+	}
+	// Where it cannot be had, that is said.
+	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	defer cancel()
+	if err := b.reach(ctx, 1_000_000); !errors.Is(err, transport.ErrJournalUnavailable) {
+		t.Errorf("what is not there: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -87,7 +88,14 @@ func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.J
 
 // Locate is that of [transport.Journal].
 func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uint64, error) {
-	first, next, err := j.bounds(ctx)
+	x, err := j.store.extent(ctx)
+	if err == nil && (!start.Time.IsZero() || start.Last > 0) {
+		err = j.reach(ctx, x.last)
+	}
+	if err != nil {
+		return 0, err
+	}
+	first, next, err := j.bounds(ctx, x.first)
 	if err != nil {
 		return 0, err
 	}
@@ -112,16 +120,40 @@ func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uin
 	return first, nil
 }
 
-// bounds returns the offset of the oldest entry, and that of the next one; they are the same if there is none.
-func (j *Journal) bounds(ctx context.Context) (first, next uint64, err error) {
-	x, err := j.store.extent(ctx)
-	if err != nil {
-		return 0, 0, err
+// reach waits until this node has what the stream had: it may be behind the server that leads it, and would say of what others were
+// acknowledged that it is not there.
+func (j *Journal) reach(ctx context.Context, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	for first := true; ; first = false {
+		j.mu.Lock()
+		applied, loading, changed := j.table.applied, j.loading, j.changed
+		j.mu.Unlock()
+		switch {
+		case loading:
+			return errLoading()
+		case applied >= seq:
+			return nil
+		}
+		if !first {
+			j.lost() // where it does not come by itself, the writer reads it
+		}
+		again := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-changed:
+		case <-again.C:
+		case <-j.ended:
+			return transport.ErrJournalClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: this node has block %d of %d: %w", transport.ErrJournalUnavailable, applied, seq, context.Cause(ctx))
+		}
+		again.Stop()
 	}
-	return j.boundsFrom(ctx, x.first)
 }
 
-func (j *Journal) boundsFrom(ctx context.Context, seq uint64) (first, next uint64, err error) {
+// bounds returns the offset of the oldest entry, which the message with sequence number seq holds, and that of the next one; they are the
+// same if there is none.
+func (j *Journal) bounds(ctx context.Context, seq uint64) (first, next uint64, err error) {
 	j.mu.Lock()
 	next, known := j.table.next, j.first
 	applied, loading := j.table.applied, j.loading
@@ -154,7 +186,10 @@ func (j *Journal) State(ctx context.Context) (transport.JournalState, error) {
 	if err != nil {
 		return transport.JournalState{}, err
 	}
-	first, next, err := j.boundsFrom(ctx, x.first)
+	if err := j.reach(ctx, x.last); err != nil {
+		return transport.JournalState{}, err
+	}
+	first, next, err := j.bounds(ctx, x.first)
 	if err != nil {
 		return transport.JournalState{}, err
 	}
