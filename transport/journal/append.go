@@ -12,7 +12,8 @@ import (
 	"tbmsock/transport"
 )
 
-// attempt is the block that the writer is publishing.
+// attempt is the block that the writer is publishing. Whoever finds it in the stream may set block.seq and stored, which are guarded by
+// j.mu; the rest is the writer's.
 type attempt struct {
 	block   *block
 	data    []byte
@@ -439,7 +440,7 @@ func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 		}
 	}
 	j.mu.Lock()
-	stored, current := p.stored, j.pending == p
+	stored, current, behind := p.stored, j.pending == p, p.block.seq-1
 	j.mu.Unlock()
 	switch {
 	case stored:
@@ -447,7 +448,7 @@ func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 	case !current:
 		return fmt.Errorf("%w: it has been read again", transport.ErrJournalUnavailable)
 	}
-	seq, err := j.store.publish(ctx, p.data, p.block.seq-1)
+	seq, err := j.store.publish(ctx, p.data, behind)
 	var other *sequenceError
 	switch {
 	case err == nil:
@@ -487,8 +488,9 @@ func (j *Journal) overtaken(ctx context.Context, p *attempt) error {
 	}
 	j.mu.Lock()
 	applied := j.table.applied
+	overtaken := applied >= p.block.seq
 	j.mu.Unlock()
-	if applied >= p.block.seq {
+	if overtaken {
 		return errAgain
 	}
 	// Nothing new. Either it is on its way through the cluster, or the stream has less than was seen of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,5 +144,27 @@ func TestStateOfANodeThatIsBehind(t *testing.T) {
 	defer cancel()
 	if err := b.reach(ctx, 1_000_000); !errors.Is(err, transport.ErrJournalUnavailable) {
 		t.Errorf("what is not there: %v", err)
+	}
+}
+
+// A block whose answer was lost comes from the server while the writer tries it again: both looked at its number, one without the lock.
+func TestBlockComesWhileItIsTriedAgain(t *testing.T) {
+	s := startNATS(t, t.TempDir(), 0)
+	j := openJournal(t, Options{URL: s.ClientURL()})
+	e := entry("a", "b", 1)
+	w := &waiting{key: keyOf("a", "b"), since: time.Now(), done: func(uint64, bool, error) {}}
+	w.data = appendEntry(nil, &e)
+	w.entry = e
+	p := j.prepare([]*waiting{w})
+	p.unknown = true
+	m := &message{p.block.seq, p.data}
+	var wg sync.WaitGroup
+	wg.Go(func() { j.live(m) })
+	if err := j.publish(within(t), p); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if got := readAll(t, j, 1, all); len(got) != 1 {
+		t.Errorf("%d entries", len(got))
 	}
 }
