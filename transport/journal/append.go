@@ -177,10 +177,13 @@ func (p *pace) wait() <-chan time.Time {
 
 // blockBytes is how much goes into one block.
 func (j *Journal) blockBytes() int {
-	if limit := int(j.store.maxPayload()); limit > 0 {
-		return min(maxBlockBytes, limit-blockOverhead)
+	size := maxBlockBytes
+	for _, limit := range []int64{j.store.maxPayload(), j.store.maxMessage.Load()} {
+		if limit > 0 {
+			size = min(size, int(limit)-blockOverhead)
+		}
 	}
-	return maxBlockBytes
+	return size
 }
 
 // readOn reads what others have written, where it has not come by itself.
@@ -245,7 +248,7 @@ func (j *Journal) refuse(err error) {
 }
 
 func (j *Journal) refuseOne(w *waiting, err error) {
-	if w.entry.Seq != 0 {
+	if w.entry.Seq != 0 && !errors.Is(err, transport.ErrJournalTooLarge) { // which is not sent again, so nothing waits for it
 		j.mu.Lock()
 		b, ok := j.broken[w.key]
 		if !ok || w.entry.Seq < b.seq || time.Now().After(b.until) {
@@ -277,6 +280,9 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 			j.answer(p)
 			return nil
 		}
+		if errors.Is(err, transport.ErrJournalTooLarge) && len(batch) > 1 {
+			return j.writeHalves(ctx, batch)
+		}
 		if errors.Is(err, transport.ErrJournalFull) || errors.Is(err, transport.ErrJournalTooLarge) || ctx.Err() != nil || time.Now().After(deadline) {
 			j.mu.Lock()
 			stored := p.stored
@@ -304,6 +310,21 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 		}
 		backoff = min(2*backoff, 200*time.Millisecond)
 	}
+}
+
+// writeHalves writes a batch that is too large for one message of the stream, though each of its entries may not be, in its order.
+func (j *Journal) writeHalves(ctx context.Context, batch []*waiting) error {
+	j.mu.Lock()
+	j.pending = nil
+	j.mu.Unlock()
+	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
+	if err := j.writeBatch(ctx, first); err != nil && !errors.Is(err, transport.ErrJournalTooLarge) {
+		for _, w := range second {
+			j.refuseOne(w, err)
+		}
+		return err
+	}
+	return j.writeBatch(ctx, second)
 }
 
 // prepare makes the next attempt from those entries that are new, and answers the others. It returns nil if

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,8 @@ type store struct {
 	window   string    // path of the socket through which another process's journal is read; else empty
 	onLive   func(*message)
 	onLost   func() // messages for onLive may have been missed
+
+	maxMessage atomic.Int64 // what the stream takes as one message, as seen last; 0 or less if it has no limit of its own
 
 	mu sync.RWMutex // held for writing while the embedded server is started again
 	nc *nats.Conn   // nil while there is none
