@@ -21,6 +21,9 @@ import (
 // ErrInUse is what Open returns for a directory that another process writes.
 var ErrInUse = errors.New("another process is using this journal")
 
+// errOtherUser is what OpenReader returns for a directory of somebody else's whose server does not run.
+var errOtherUser = errors.New("the directory belongs to another user, and whoever reads it leaves files in it")
+
 const (
 	maxEmbeddedPayload = 32 << 20 // near what the file store takes as one record
 	startTimeout       = 60 * time.Second
@@ -71,6 +74,9 @@ func newEmbedded(opts Options) (*embedded, error) {
 	if opts.readOnly {
 		if _, err := os.Stat(filepath.Join(opts.Dir, server.JetStreamStoreDir)); errors.Is(err, os.ErrNotExist) {
 			return fail(ErrNoJournal)
+		}
+		if err := checkOwner(opts.Dir); err != nil {
+			return fail(err)
 		}
 	}
 	// What stands in it is nobody else's business, and who can write here can write history.

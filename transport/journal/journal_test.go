@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -391,4 +393,31 @@ func TestReaderChangesNothing(t *testing.T) {
 		t.Errorf("limits are now %v, %d", c.MaxAge, c.MaxBytes)
 	}
 	closeJournal(t, r)
+}
+
+// Who reads a directory lets nobody else in; beside the socket of a server that was killed the error said only that it does not answer.
+func TestTwoReaders(t *testing.T) {
+	dir := t.TempDir()
+	j, err := Open(within(t), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	r, err := OpenReader(within(t), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeJournal(t, r)
+	if _, err := OpenReader(within(t), Options{Dir: dir}); !errors.Is(err, ErrInUse) || errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("without a socket: %v", err)
+	}
+	ln, err := net.Listen("unix", windowPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = ln.Close()
+	if _, err := OpenReader(within(t), Options{Dir: dir}); !errors.Is(err, ErrInUse) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("with a socket that nobody serves: %v", err)
+	}
 }

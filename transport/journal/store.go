@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -64,10 +65,14 @@ func (s *store) open(ctx context.Context) error {
 	if s.opts.URL == "" {
 		var err error
 		s.embedded, err = newEmbedded(s.opts)
-		if errors.Is(err, ErrInUse) && s.opts.readOnly {
-			// The process that uses it lets others read.
-			if _, statErr := os.Stat(windowPath(s.opts.Dir)); statErr == nil {
-				s.window, err = windowPath(s.opts.Dir), nil
+		if s.opts.readOnly && (errors.Is(err, ErrInUse) || errors.Is(err, errOtherUser)) {
+			// A server that uses it lets others read.
+			path := windowPath(s.opts.Dir)
+			if nc, dialErr := net.Dial("unix", path); dialErr == nil {
+				_ = nc.Close()
+				s.window, err = path, nil
+			} else if !errors.Is(dialErr, os.ErrNotExist) {
+				err = fmt.Errorf("%w; nor does it answer: %w", err, dialErr)
 			}
 		}
 		if err != nil {
