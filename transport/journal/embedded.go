@@ -32,7 +32,8 @@ const (
 // embedded is a NATS server within the process. It listens on nothing.
 type embedded struct {
 	opts Options
-	dir  string   // "" for memory
+	dir  string
+	root string   // of the server's files: dir, or a mirror of it
 	lock *os.File // nil for memory
 
 	log     *serverLog
@@ -65,7 +66,7 @@ func newEmbedded(opts Options) (*embedded, error) {
 		if err != nil {
 			return nil, fmt.Errorf("journal in memory: %w", err)
 		}
-		m.dir = dir
+		m.dir, m.root = dir, dir
 		return m, nil
 	}
 	fail := func(err error) (*embedded, error) {
@@ -96,8 +97,15 @@ func newEmbedded(opts Options) (*embedded, error) {
 		_ = lock.Close()
 		return fail(explain(err))
 	}
-	m.lock = lock
-	if err := m.checkWritable(); err != nil {
+	m.lock, m.root = lock, m.dir
+	err = removeMirrors(m.dir)
+	if err == nil {
+		err = m.checkWritable()
+	}
+	if err == nil && opts.readOnly {
+		m.root, err = makeMirror(m.dir, opts.Stream)
+	}
+	if err != nil {
 		_ = lock.Close()
 		return fail(explain(err))
 	}
@@ -156,7 +164,7 @@ func (m *embedded) start() error {
 		MaxPayload: maxEmbeddedPayload,
 		MaxPending: 4 * maxEmbeddedPayload,
 		JetStream:  true,
-		StoreDir:   m.dir,
+		StoreDir:   m.root,
 		// The limits are the streams', and the reserve.
 		JetStreamMaxStore:      1 << 50,
 		JetStreamMaxMemory:     64 << 20,
@@ -239,7 +247,11 @@ func (m *embedded) close() error {
 	if m.opts.Memory {
 		return os.RemoveAll(m.dir)
 	}
-	return m.lock.Close()
+	var err error
+	if m.root != m.dir {
+		err = os.RemoveAll(m.root)
+	}
+	return errors.Join(err, m.lock.Close())
 }
 
 // room tells whether the disk has room for n bytes more.
