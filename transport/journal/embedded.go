@@ -102,8 +102,12 @@ func newEmbedded(opts Options) (*embedded, error) {
 	if err == nil {
 		err = m.checkWritable()
 	}
-	if err == nil && opts.readOnly {
+	switch {
+	case err != nil:
+	case opts.readOnly:
 		m.root, err = makeMirror(m.dir, opts.Stream)
+	default:
+		err = m.dropDamaged()
 	}
 	if err != nil {
 		_ = lock.Close()

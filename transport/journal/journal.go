@@ -199,7 +199,7 @@ func (j *Journal) load(ctx context.Context) error {
 		lost.next, lost.stored = t.next, t.stored
 		t, rebuilt = lost, true
 	}
-	t.missing = x.missing
+	t.missing, t.id = x.missing, x.id
 	if from := max(x.first, 1) - 1; t.applied < from {
 		// Blocks were given up that this table has not seen. The next one says which offset
 		// it begins with; if there is none, more than they can have held is left out.

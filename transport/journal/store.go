@@ -258,10 +258,11 @@ func (s *store) makeStreams(ctx context.Context, js jetstream.JetStream) error {
 		c.Subjects = []string{s.tableSubject()}
 		c.MaxMsgsPerSubject, c.AllowDirect = 1, true
 	}
-	if err := s.makeStream(ctx, js, s.opts.Stream, storage, "telemetry events of tbmsock", blocks); err != nil {
+	// The table first: it knows the journal's id where the other has been lost.
+	if err := s.makeStream(ctx, js, s.tableStream(), storage, "which events the journal of tbmsock has", table); err != nil {
 		return err
 	}
-	return s.makeStream(ctx, js, s.tableStream(), storage, "which events the journal of tbmsock has", table)
+	return s.makeStream(ctx, js, s.opts.Stream, storage, "telemetry events of tbmsock", blocks)
 }
 
 func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name string, storage jetstream.StorageType, description string, set func(*jetstream.StreamConfig)) error {
@@ -273,11 +274,18 @@ func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name str
 		return ErrNoJournal
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		c := jetstream.StreamConfig{Name: name, Description: description, Storage: storage, Replicas: s.opts.Replicas}
+		id, known := newID(), false
 		if name == s.opts.Stream {
-			c.Metadata = map[string]string{idKey: newID()}
+			if id, known, err = s.idAgain(ctx, js, id); err != nil {
+				break
+			}
+			c.Metadata = map[string]string{idKey: id}
 		}
 		set(&c)
-		_, err = js.CreateStream(ctx, c)
+		stream, err = js.CreateStream(ctx, c)
+		if err == nil && (known || name == s.opts.Stream && stream.CachedInfo().State.LastSeq > 0) {
+			s.opts.OnWarning(remade(id, known))
+		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another node, just now, with an id of its own
 			err = errStreamIsNew
 		}
