@@ -116,7 +116,7 @@ func TestLostWithThePower(t *testing.T) {
 // What waits is bounded: Append blocks, and its context ends that.
 func TestQueueIsBounded(t *testing.T) {
 	var q queue
-	q.init(1000)
+	q.init(1000 + 2*waitingBytes)
 	w := func() *waiting { return &waiting{data: make([]byte, 400)} }
 	ctx, cancel := context.WithCancel(within(t))
 	for range 2 {
@@ -150,6 +150,35 @@ func TestQueueIsBounded(t *testing.T) {
 	q.init(100)
 	if err := q.put(within(t), w()); err != nil {
 		t.Error(err)
+	}
+}
+
+// The bound was for the bytes that are written: of tiny entries twelve times as much waited in memory.
+func TestQueueCountsWhatItTakes(t *testing.T) {
+	const limit = 1 << 20
+	var q queue
+	q.init(limit)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // nothing waits for room
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	n := 0
+	for err := error(nil); err == nil; n++ {
+		e := transport.JournalEntry{Namespace: "/", Sid: "0123456789012345678901"}
+		e.Value.JSON = []byte("1")
+		w := &waiting{done: func(uint64, bool, error) {}}
+		w.data = appendEntry(make([]byte, 0, 64+24), &e)
+		w.entry = e
+		err = q.put(ctx, w)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if took := int64(after.HeapAlloc) - int64(before.HeapAlloc); took > limit*3/2 {
+		t.Errorf("%d entries take %d bytes, and %d may wait", n, took, limit)
+	}
+	if got := q.takeAll(); len(got) != n-1 || q.bytes != 0 || q.data != 0 {
+		t.Errorf("%d taken of %d; then there are %d and %d bytes", len(got), n-1, q.bytes, q.data)
 	}
 }
 

@@ -33,7 +33,7 @@ type Options struct {
 	Replicas int    // in how many outside servers each entry is kept; 1. For URL only, and only when the stream is made
 
 	AppendTimeout time.Duration // 5 s; how long an entry is tried before it is refused
-	QueueBytes    int64         // 16 MiB may wait to be written; beyond it Append blocks
+	QueueBytes    int64         // 16 MiB of memory for what waits to be written; beyond it Append blocks
 	CacheBytes    int64         // 4 MiB of the last entries are kept in memory for those who follow
 
 	// OnHealth is told when entries cannot be written any more, with the reason, and with nil when they can
