@@ -33,13 +33,11 @@ type broken struct {
 // little for those who never will.
 const brokenFor = 2 * time.Second
 
-// reviveAgain is how long an embedded server that has failed again is left alone while nobody appends.
-const reviveAgain = 10 * time.Second
-
 // blockOverhead is what a message needs beside the entries, at most.
 const blockOverhead = 4 << 10
 
-// Append is that of [transport.Journal].
+// Append is that of [transport.Journal]. What does not get into the queue, since ctx has ended or the journal is closed or only read, is
+// answered before Append returns, and not one at a time with the others.
 func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done func(offset uint64, duplicate bool, err error)) {
 	if j.opts.readOnly {
 		done(0, false, fmt.Errorf("%w: it has been opened to be read", transport.ErrJournalUnavailable))
@@ -56,8 +54,9 @@ func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done fun
 	w.data = appendEntry(make([]byte, 0, size), &e)
 	w.entry = e
 	if limit := j.store.maxPayload(); limit > 0 && int64(len(w.data)) > limit-blockOverhead {
-		done(0, false, fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead))
-		return
+		// Its answer comes in its turn.
+		w.err = fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead)
+		w.data, w.entry.Value = nil, transport.Value{}
 	}
 	if e.Seq != 0 {
 		w.key = j.keyOf(e.Source, e.Boot)
@@ -89,6 +88,7 @@ func (j *Journal) write(ctx context.Context) {
 	poll := time.NewTicker(time.Second)
 	defer poll.Stop()
 	var saved time.Time // when storing the table failed last
+	polls := 0
 	pace := newPace()
 	defer pace.timer.Stop()
 	stopping := false
@@ -96,12 +96,12 @@ func (j *Journal) write(ctx context.Context) {
 		select {
 		case <-j.queue.filled:
 		case <-j.kick:
-			j.readOn(ctx)
+			j.readOn(ctx, true)
 			continue
 		case <-poll.C:
 			// A block may have been missed without a word when a server went down.
-			if j.store.embedded == nil || j.unread {
-				j.readOn(ctx)
+			if polls++; j.store.embedded == nil || j.unread {
+				j.readOn(ctx, polls%lookEvery == 0)
 			}
 			if j.ill {
 				j.probe(ctx)
@@ -186,60 +186,6 @@ func (j *Journal) blockBytes() int {
 	return size
 }
 
-// readOn reads what others have written, where it has not come by itself.
-func (j *Journal) readOn(ctx context.Context) {
-	read := func() error { return j.catchUp(ctx, 0) }
-	if j.unread {
-		read = func() error { return j.loadAgain(ctx) }
-	}
-	if err := read(); err != nil && ctx.Err() == nil {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// tellHealth tells a change, before those who wait have their answers. It is the writer's.
-func (j *Journal) tellHealth(err error) {
-	if errors.Is(err, transport.ErrJournalClosed) || errors.Is(err, transport.ErrJournalTooLarge) || (err != nil) == j.ill {
-		return
-	}
-	j.ill = err != nil
-	j.opts.OnHealth(err)
-}
-
-// probe finds out whether entries can be written again: a node that has said that it takes nothing is sent nothing, so no entry may ever
-// come to show it. Storing the table is a write like any other.
-func (j *Journal) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, j.opts.AppendTimeout)
-	defer cancel()
-	m := j.store.embedded
-	if m != nil {
-		if m.room(2*maxBlockBytes) != nil { // more than any one block, or it would be full again at once
-			return
-		}
-		if m.broken && (time.Since(m.started) < reviveAgain || j.revive(ctx) != nil) {
-			return
-		}
-	}
-	if j.unread {
-		return
-	}
-	// That of the blocks may have no leader while that of the table has one.
-	x, err := j.store.extent(ctx)
-	if err != nil || j.opts.RefuseWhenFull && x.bytes+maxBlockBytes > uint64(j.opts.RetainBytes) {
-		return
-	}
-	if err := j.save(ctx); err != nil {
-		if m != nil && errors.Is(err, transport.ErrJournalUnavailable) {
-			m.broken = true
-		}
-		return
-	}
-	j.tellHealth(nil)
-}
-
 // refuse answers all that waits with the error.
 func (j *Journal) refuse(err error) {
 	for _, w := range j.queue.takeAll() {
@@ -248,6 +194,9 @@ func (j *Journal) refuse(err error) {
 }
 
 func (j *Journal) refuseOne(w *waiting, err error) {
+	if w.err != nil {
+		err = w.err
+	}
 	if w.entry.Seq != 0 && !errors.Is(err, transport.ErrJournalTooLarge) { // which is not sent again, so nothing waits for it
 		j.mu.Lock()
 		b, ok := j.broken[w.key]
@@ -350,6 +299,10 @@ func (j *Journal) prepare(batch []*waiting) *attempt {
 		seen = make(map[place]*waiting, len(batch))
 	}
 	for _, w := range batch {
+		if w.err != nil {
+			answers = append(answers, answer{w: w, err: w.err})
+			continue
+		}
 		if w.entry.Seq == 0 {
 			fresh = append(fresh, w)
 			continue
@@ -452,7 +405,7 @@ func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 	}
 	if m != nil {
 		if err := m.room(int64(len(p.data))); err != nil {
-			return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
+			return err
 		}
 		if m.broken {
 			if err := j.revive(ctx); err != nil {
@@ -515,47 +468,17 @@ func (j *Journal) overtaken(ctx context.Context, p *attempt) error {
 		return errAgain
 	}
 	// Nothing new. Either it is on its way through the cluster, or the stream has less than was seen of it.
-	x, err := j.store.extent(ctx)
-	switch {
-	case err != nil:
+	back, err := j.goneBack(ctx)
+	if err != nil {
 		return err
-	case x.last < applied:
-		j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d from %d; it is read again", j.store.place(), x.last, applied))
-		if err := j.loadAgain(ctx); err != nil {
-			return err
-		}
-	default:
+	}
+	if !back {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
 	return errAgain
-}
-
-// revive starts the embedded server again, which brings it back to what is on the disk.
-func (j *Journal) revive(ctx context.Context) error {
-	if err := j.store.embedded.room(0); err != nil {
-		return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
-	}
-	j.opts.OnWarning("the embedded NATS server has stopped writing; it is started again")
-	j.store.embedded.log.forget()
-	j.store.embedded.started = time.Now()
-	if err := j.store.restart(ctx); err != nil {
-		return err
-	}
-	j.store.embedded.broken = false
-	x, err := j.store.extent(ctx)
-	if err != nil {
-		return err
-	}
-	j.mu.Lock()
-	applied, missing := j.table.applied, j.table.missing
-	j.mu.Unlock()
-	if x.last < applied || x.missing > missing || j.unread {
-		return j.loadAgain(ctx)
-	}
-	return j.catchUp(ctx, x.last)
 }
 
 // answer tells those whose entries are stored.

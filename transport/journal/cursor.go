@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -18,6 +19,7 @@ type cursor struct {
 	// ahead is the batch behind those, being fetched while they are used.
 	ahead *ahead
 	load  int                      // of the journal, in which the numbers of messages are good
+	id    string                   // of the journal, in which offsets are
 	space []transport.JournalEntry // of the entries handed out last
 	bytes int                      // read since the last mark
 }
@@ -30,6 +32,9 @@ type ahead struct {
 	messages []*message
 	err      error
 }
+
+// errAnother ends those who read while the stream is made anew: offsets in what is there now are others.
+var errAnother = errors.New("journal: it is another journal now")
 
 // close waits for what the cursor has begun.
 func (c *cursor) close() {
@@ -113,8 +118,11 @@ func (c *cursor) fromCache() (entries []transport.JournalEntry, known bool, err 
 		return nil, true, errLoading()
 	}
 	if c.load != j.loads {
+		if c.load != 0 && c.id != j.table.id {
+			return nil, true, errAnother
+		}
 		// It may have gone back, and other entries have got the numbers of those that were lost.
-		c.load, c.seq, c.read = j.loads, 0, nil
+		c.load, c.id, c.seq, c.read = j.loads, j.table.id, 0, nil
 	}
 	if c.next >= j.table.next {
 		return nil, true, nil

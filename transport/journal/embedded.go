@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"tbmsock/transport"
 	"tbmsock/transport/internal/dirlock"
 )
 
@@ -258,17 +259,17 @@ func (m *embedded) close() error {
 	return errors.Join(err, m.lock.Close())
 }
 
-// room tells whether the disk has room for n bytes more.
+// room tells whether the disk has room for n bytes more: transport.ErrJournalFull if not.
 func (m *embedded) room(n int64) error {
 	if m.opts.Memory {
 		return nil
 	}
 	free, err := diskFree(m.dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
 	if free < m.opts.Reserve+n {
-		return fmt.Errorf("disk full: %d MiB are free on the disk of %s, and %d MiB have to stay so", free>>20, m.dir, m.opts.Reserve>>20)
+		return fmt.Errorf("%w: disk full: %d MiB are free on the disk of %s, and %d MiB have to stay so", transport.ErrJournalFull, free>>20, m.dir, m.opts.Reserve>>20)
 	}
 	return nil
 }

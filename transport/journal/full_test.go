@@ -220,3 +220,16 @@ func TestTooLargeIsOneEntrysAffair(t *testing.T) {
 		})
 	}
 }
+
+// A directory that has been deleted is no full disk: nothing is won by making room.
+func TestDirectoryDeleted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	j := openJournal(t, Options{Dir: dir, AppendTimeout: 100 * time.Millisecond, OnWarning: func(string) {}})
+	appendOK(t, j, entry("a", "b", 1))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if a := appendAll(t, j, entry("a", "b", 2))[0]; !errors.Is(a.err, transport.ErrJournalUnavailable) || errors.Is(a.err, transport.ErrJournalFull) {
+		t.Errorf("%+v", a)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"tbmsock/internal/freeport"
 	"tbmsock/transport"
@@ -142,7 +143,7 @@ func TestStateOfANodeThatIsBehind(t *testing.T) {
 	// Where it cannot be had, that is said.
 	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
 	defer cancel()
-	if err := b.reach(ctx, 1_000_000); !errors.Is(err, transport.ErrJournalUnavailable) {
+	if err := b.reach(ctx, extent{id: idOf(t, b), last: 1_000_000}); !errors.Is(err, transport.ErrJournalUnavailable) {
 		t.Errorf("what is not there: %v", err)
 	}
 }
@@ -166,5 +167,96 @@ func TestBlockComesWhileItIsTriedAgain(t *testing.T) {
 	wg.Wait()
 	if got := readAll(t, j, 1, all); len(got) != 1 {
 		t.Errorf("%d entries", len(got))
+	}
+}
+
+// A node that only reads went on with what it knew of a stream that had been made anew.
+func TestReaderOfAStreamThatIsMadeAnew(t *testing.T) {
+	s := startNATS(t, t.TempDir(), 0)
+	a, err := Open(within(t), Options{URL: s.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendOK(t, a, series("a", "b", 1, 10)...)
+	r, err := OpenReader(within(t), Options{URL: s.ClientURL(), OnWarning: func(string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeJournal(t, r)
+	ended := make(chan error, 1)
+	go func() { ended <- r.Tail(within(t), 1, func([]transport.JournalEntry) error { return nil }) }()
+	closeJournal(t, a)
+	_, js, err := r.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"TBM", "TBM_table"} {
+		if err := js.DeleteStream(within(t), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a = openJournal(t, Options{URL: s.ClientURL()})
+	appendOK(t, a, series("new", "b", 1, 3)...)
+	id := idOf(t, a)
+	if s, err := r.State(within(t)); err != nil || s.ID != id || s.Last != 3 {
+		t.Errorf("state %+v, %v; want journal %s", s, err, id)
+	}
+	if got := readAll(t, r, 1, all); len(got) != 3 || got[0].Source != "new" {
+		t.Errorf("%d entries", len(got))
+	}
+	if err := next(t, ended); !errors.Is(err, errAnother) {
+		t.Errorf("who followed the old one: %v", err)
+	}
+}
+
+// A server that takes its time is no broken one; one that has said what is wrong is not waited for.
+func TestSlowAnswer(t *testing.T) {
+	j := openJournal(t, Options{Memory: true, ackTimeout: 20 * time.Millisecond, AppendTimeout: patience, OnWarning: func(string) {}})
+	nc, _, err := j.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Subscribe("slow", func(m *nats.Msg) {
+		time.AfterFunc(100*time.Millisecond, func() { _ = m.Respond([]byte(`{"seq":7}`)) })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if seq, err := j.store.request(within(t), &nats.Msg{Subject: "slow"}); err != nil || seq != 7 {
+		t.Errorf("a slow answer: %d, %v", seq, err)
+	}
+	// And one that never comes.
+	if _, err := nc.Subscribe("never", func(*nats.Msg) { j.store.embedded.log.Errorf("no disk") }); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if _, err := j.store.request(within(t), &nats.Msg{Subject: "never"}); !errors.Is(err, errUnknown) {
+		t.Errorf("no answer: %v", err)
+	}
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("it was awaited for %v", took)
+	}
+}
+
+// The end of a connection is told late; it ended what the next one waited for.
+func TestEndOfTheConnectionBefore(t *testing.T) {
+	j := openJournal(t, Options{Memory: true})
+	before, _, err := j.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.store.restart(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	up := j.store.up
+	j.store.down(before)
+	if up.Err() != nil {
+		t.Error("the new connection is taken for lost")
+	}
+	now, _, err := j.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.store.down(now); up.Err() == nil {
+		t.Error("the new connection is not taken for lost")
 	}
 }

@@ -45,8 +45,9 @@ type Options struct {
 
 	readOnly bool
 
-	stall     time.Duration // 30 s; how long opening may stand still, for instance without a leader
-	tellAfter time.Duration // 5 s; how often it is told that the journal is being read
+	stall      time.Duration // 30 s; how long opening may stand still, for instance without a leader
+	tellAfter  time.Duration // 5 s; how often it is told that the journal is being read
+	ackTimeout time.Duration // 2 s; how long an answer is awaited over a connection that stands
 }
 
 // Limits of a block.
@@ -110,6 +111,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.stall == 0 {
 		o.stall = setUpTimeout
+	}
+	if o.ackTimeout == 0 {
+		o.ackTimeout = 2 * time.Second
 	}
 	if o.tellAfter == 0 {
 		o.tellAfter = 5 * time.Second

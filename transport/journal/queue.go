@@ -16,6 +16,7 @@ type waiting struct {
 	key   key    // if entry.Seq is not 0
 	since time.Time
 	done  func(uint64, bool, error)
+	err   error // that it is refused with; it only waits for its turn
 }
 
 // waitingBytes is what an entry that waits takes in memory beside data, about.

@@ -90,7 +90,7 @@ func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.J
 func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uint64, error) {
 	x, err := j.store.extent(ctx)
 	if err == nil && (!start.Time.IsZero() || start.Last > 0) {
-		err = j.reach(ctx, x.last)
+		err = j.reach(ctx, x)
 	}
 	if err != nil {
 		return 0, err
@@ -121,18 +121,18 @@ func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uin
 }
 
 // reach waits until this node has what the stream had: it may be behind the server that leads it, and would say of what others were
-// acknowledged that it is not there.
-func (j *Journal) reach(ctx context.Context, seq uint64) error {
+// acknowledged that it is not there; or know another stream, from before this one was made.
+func (j *Journal) reach(ctx context.Context, x extent) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	for first := true; ; first = false {
 		j.mu.Lock()
-		applied, loading, changed := j.table.applied, j.loading, j.changed
+		applied, id, loading, changed := j.table.applied, j.table.id, j.loading, j.changed
 		j.mu.Unlock()
 		switch {
 		case loading:
 			return errLoading()
-		case applied >= seq:
+		case applied >= x.last && id == x.id:
 			return nil
 		}
 		if !first {
@@ -145,7 +145,7 @@ func (j *Journal) reach(ctx context.Context, seq uint64) error {
 		case <-j.ended:
 			return transport.ErrJournalClosed
 		case <-ctx.Done():
-			return fmt.Errorf("%w: this node has block %d of %d: %w", transport.ErrJournalUnavailable, applied, seq, context.Cause(ctx))
+			return fmt.Errorf("%w: this node has block %d of %d: %w", transport.ErrJournalUnavailable, applied, x.last, context.Cause(ctx))
 		}
 		again.Stop()
 	}
@@ -186,7 +186,7 @@ func (j *Journal) State(ctx context.Context) (transport.JournalState, error) {
 	if err != nil {
 		return transport.JournalState{}, err
 	}
-	if err := j.reach(ctx, x.last); err != nil {
+	if err := j.reach(ctx, x); err != nil {
 		return transport.JournalState{}, err
 	}
 	first, next, err := j.bounds(ctx, x.first)

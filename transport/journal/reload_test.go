@@ -167,3 +167,25 @@ func TestReadingAsAWholeTakesItsTime(t *testing.T) {
 		})
 	}
 }
+
+// A block that was to be published when the journal was read again kept the offsets that it had been made with.
+func TestOffsetsOfABlockThatWaits(t *testing.T) {
+	j := openJournal(t, Options{Memory: true})
+	appendOK(t, j, series("a", "b", 1, 10)...)
+	e := entry("a", "b", 11)
+	w := &waiting{key: keyOf("a", "b"), since: time.Now(), entry: e, data: appendEntry(nil, &e), done: func(uint64, bool, error) {}}
+	p := j.prepare([]*waiting{w}) // the writer has nothing to do
+	p.unknown = true
+	j.mu.Lock()
+	j.table.next += 100 // of blocks that are lost
+	j.mu.Unlock()
+	if err := j.load(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if p = j.prepare([]*waiting{w}); p.block.base != 111 {
+		t.Errorf("offset %d, want 111", p.block.base)
+	}
+	j.mu.Lock()
+	j.pending = nil
+	j.mu.Unlock()
+}

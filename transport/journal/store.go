@@ -144,7 +144,7 @@ func (s *store) connect(ctx context.Context, timeout time.Duration) error {
 		return err
 	}
 	var err error
-	nc, err = s.dial(append(options, nats.DisconnectErrHandler(func(*nats.Conn, error) { s.down() })))
+	nc, err = s.dial(append(options, nats.DisconnectErrHandler(func(nc *nats.Conn, _ error) { s.down(nc) })))
 	if err == nil {
 		// For as many messages as get asks for; the default of 64 Ki costs 512 KiB a call.
 		rc, err = s.dial(append(options, nats.SyncQueueLen(fetchMessages+16)))
@@ -187,10 +187,18 @@ func (s *store) dial(options []nats.Option) (*nats.Conn, error) {
 	return nats.Connect(s.opts.URL, options...)
 }
 
-// down ends the wait for answers that a lost connection owes, and lets the next connection begin anew.
-func (s *store) down() {
+// down ends the wait for answers that a lost connection owes, and lets the next connection begin anew. It may be called late, when there
+// is another one already.
+func (s *store) down(nc *nats.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.nc == nc {
+		s.answersEnd()
+	}
+}
+
+// answersEnd is for when s.mu is held.
+func (s *store) answersEnd() {
 	s.lost()
 	s.up, s.lost = context.WithCancel(context.Background())
 }
@@ -331,6 +339,7 @@ func (s *store) disconnect() {
 	s.mu.Lock()
 	nc, rc := s.nc, s.rc
 	s.nc, s.rc, s.js = nil, nil, nil
+	s.answersEnd()
 	s.mu.Unlock()
 	if nc != nil {
 		nc.Close()
