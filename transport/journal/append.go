@@ -29,10 +29,6 @@ type broken struct {
 	err   error
 }
 
-// brokenFor is how long the entries behind a refused one are refused too: time enough to resend it, and
-// little for those who never will.
-const brokenFor = 2 * time.Second
-
 // blockOverhead is what a message needs beside the entries, at most.
 const blockOverhead = 4 << 10
 
@@ -206,7 +202,7 @@ func (j *Journal) refuseOne(w *waiting, err error) {
 		if !ok && len(j.broken) >= maxKeys {
 			clear(j.broken) // order is for those who mean well
 		}
-		b.until, b.err = time.Now().Add(brokenFor), err
+		b.until, b.err = time.Now().Add(j.opts.brokenFor), err
 		j.broken[w.key] = b
 		j.mu.Unlock()
 	}

@@ -45,8 +45,11 @@ type Options struct {
 
 	readOnly bool
 
-	stall      time.Duration // 30 s; how long opening may stand still, for instance without a leader
-	tellAfter  time.Duration // 5 s; how often it is told that the journal is being read
+	stall     time.Duration // 30 s; how long opening may stand still, for instance without a leader
+	tellAfter time.Duration // 5 s; how often it is told that the journal is being read
+	// brokenFor is how long the entries behind a refused one are refused too: time enough to resend it, and little for those who
+	// never will. 2 s.
+	brokenFor  time.Duration
 	ackTimeout time.Duration // 2 s; how long an answer is awaited over a connection that stands
 }
 
@@ -111,6 +114,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.stall == 0 {
 		o.stall = setUpTimeout
+	}
+	if o.brokenFor == 0 {
+		o.brokenFor = 2 * time.Second
 	}
 	if o.ackTimeout == 0 {
 		o.ackTimeout = 2 * time.Second
