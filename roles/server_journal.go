@@ -55,7 +55,8 @@ func journalOptions(c *cli.Context, log *logrus.Logger) (opts journal.Options, o
 	return opts, true
 }
 
-// journalOpenTimeout bounds the wait for a cluster, and the reading of what is there.
+// journalOpenTimeout bounds the wait for the other nodes, and for the first answers of a journal that has been read. Reading
+// it takes as long as it is.
 const journalOpenTimeout = 30 * time.Second
 
 // openJournal opens what the flags name, and the feed between it and the relays; nil if none is kept.
@@ -65,13 +66,13 @@ func (s *serverRole) openJournal(ctx context.Context, c *cli.Context) error {
 		return nil
 	}
 	opts.OnHealth = s.journalHealth
-	ctx, cancel := context.WithTimeout(ctx, journalOpenTimeout)
-	defer cancel()
 	began := time.Now()
 	j, err := journal.Open(ctx, opts)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, journalOpenTimeout)
+	defer cancel()
 	feed, err := transport.NewFeed(ctx, j, func(err error) { s.log.WithError(err).Error("journal") })
 	if err != nil {
 		return errors.Join(fmt.Errorf("journal: %w", err), j.Close(context.WithoutCancel(ctx)))

@@ -19,7 +19,7 @@ import (
 
 // Whom an event reaches does not depend on the node on which it is emitted.
 func TestTargets(t *testing.T) {
-	_, nodes := startNodes(t, 3, nodeOptions{})
+	_, nodes := startNodes(t, 3, nodeOptions{heartbeat: time.Hour}) // nothing is sent but what is emitted
 	clients := map[string]*client{}
 	for i, name := range []string{"a", "b", "c", "d"} { // d shares a's node
 		clients[name] = nodes[i%3].plain("event", "end")
@@ -94,7 +94,7 @@ func TestTargets(t *testing.T) {
 		}
 		clients["a"].want("event")
 		clients["d"].want("event")
-		if after := nodes[0].cluster.Stats(); after.Sent-before.Sent > 1 { // a heartbeat may have come between
+		if after := nodes[0].cluster.Stats(); after.Sent != before.Sent {
 			t.Errorf("%d messages sent", after.Sent-before.Sent)
 		}
 	})
@@ -193,7 +193,7 @@ func TestOrder(t *testing.T) {
 
 // A namespace reaches its own members only, and one that another node does not have is no error there.
 func TestNamespaces(t *testing.T) {
-	nats := startNATS(t, -1)
+	nats := startNATS(t, 0)
 	a := startNode(t, nats.ClientURL(), nodeOptions{namespaces: []string{"/tbm", "/here"}})
 	b := startNode(t, nats.ClientURL(), nodeOptions{namespaces: []string{"/tbm"}})
 	main, tbm := b.plain("event", "end"), b.client("/tbm", engine4.Dialer{}, []string{"event", "end"}, nil)
@@ -268,14 +268,13 @@ func TestEmitAck(t *testing.T) {
 		}
 	})
 	t.Run("nobody is there", func(t *testing.T) {
-		begun := time.Now()
-		list, err := ns.To("nobody's").EmitAck(within(t), "question", 1)
-		if err != nil || len(list) != 0 {
-			t.Errorf("%v, %v", list, err)
-		}
-		if took := time.Since(begun); took > 900*time.Millisecond {
-			t.Errorf("it took %v to find that out", took)
-		}
+		soon(t, func() error {
+			list, err := ns.To("nobody's").EmitAck(within(t), "question", 1)
+			if err == nil && len(list) != 0 {
+				err = fmt.Errorf("answers: %v", list)
+			}
+			return err
+		})
 	})
 	t.Run("one does not answer in time", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -358,20 +357,17 @@ func TestInject(t *testing.T) {
 	if a := operator.ask("inject", map[string]string{"source": "tbm-1", "kind": "rain"}); a.OK || a.Error.Code != transport.CodeBadArguments || a.Error.Message != "gas only" {
 		t.Errorf("%+v", a)
 	}
-	begun := time.Now()
-	if a := operator.ask("inject", map[string]string{"source": "tbm-2", "kind": "gas"}); a.OK || a.Error.Code != transport.CodeNoSource {
-		t.Errorf("%+v", a)
-	}
-	took := time.Since(begun)
-	if t.Logf("no_source after %v", took); took > 900*time.Millisecond {
-		t.Error("that is too long for a person who waits")
-	}
+	soon(t, func() error { // a person waits for it
+		if a := operator.ask("inject", map[string]string{"source": "tbm-2", "kind": "gas"}); a.OK || a.Error.Code != transport.CodeNoSource {
+			return fmt.Errorf("%+v", a)
+		}
+		return nil
+	})
 }
 
 // Nodes know of each other, and of those that have gone, with and without a word.
 func TestPresence(t *testing.T) {
-	const heartbeat = 50 * time.Millisecond
-	_, nodes := startNodes(t, 3, nodeOptions{heartbeat: heartbeat})
+	_, nodes := startNodes(t, 3, nodeOptions{heartbeat: 500 * time.Millisecond}) // none may be late four times in a row
 	nodes[0].plain()
 	nodes[1].plain()
 	nodes[1].plain()

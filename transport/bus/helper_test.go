@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 	"tbmsock/transport/bus"
 	"tbmsock/transport/engine3"
@@ -52,19 +53,41 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// startNATS starts a NATS server, on a free port if port is -1, until the test ends.
+// startNATS starts a NATS server, on a free port if port is 0, until the test ends.
 func startNATS(t testing.TB, port int) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
+	for range 3 {
+		o := &server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true}
+		if port == 0 {
+			o.Port = freeport.Below(t, 1)[0] // somebody may take it meanwhile
+		}
+		s, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		if s.ReadyForConnections(patience) {
+			return s
+		}
 	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the NATS server does not start")
+	t.Fatal("the NATS server does not start")
+	return nil
+}
+
+// soon does something that takes a moment, and not so long as a silent node is waited for; but once in a while, on a machine that is busy.
+func soon(t testing.TB, f func() error) {
+	t.Helper()
+	for range 5 {
+		begun := time.Now()
+		err := f()
+		took := time.Since(begun)
+		if err == nil && took < 900*time.Millisecond {
+			return
+		}
+		t.Logf("after %v: %v", took, err)
 	}
-	return s
+	t.Error("that is too long, or an error, each time")
 }
 
 // node is one server of a hub, as the server role puts them together.
@@ -147,7 +170,7 @@ func startNode(t testing.TB, natsURL string, o nodeOptions) *node {
 // startNodes starts nodes that know each other.
 func startNodes(t testing.TB, count int, o nodeOptions) (*server.Server, []*node) {
 	t.Helper()
-	nats := startNATS(t, -1)
+	nats := startNATS(t, 0)
 	var nodes []*node
 	for range count {
 		nodes = append(nodes, startNode(t, nats.ClientURL(), o))

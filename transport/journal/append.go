@@ -12,7 +12,8 @@ import (
 	"tbmsock/transport"
 )
 
-// attempt is the block that the writer is publishing.
+// attempt is the block that the writer is publishing. Whoever finds it in the stream may set block.seq and stored, which are guarded by
+// j.mu; the rest is the writer's.
 type attempt struct {
 	block   *block
 	data    []byte
@@ -28,14 +29,11 @@ type broken struct {
 	err   error
 }
 
-// brokenFor is how long the entries behind a refused one are refused too: time enough to resend it, and
-// little for those who never will.
-const brokenFor = 2 * time.Second
-
 // blockOverhead is what a message needs beside the entries, at most.
 const blockOverhead = 4 << 10
 
-// Append is that of [transport.Journal].
+// Append is that of [transport.Journal]. What does not get into the queue, since ctx has ended or the journal is closed or only read, is
+// answered before Append returns, and not one at a time with the others.
 func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done func(offset uint64, duplicate bool, err error)) {
 	if j.opts.readOnly {
 		done(0, false, fmt.Errorf("%w: it has been opened to be read", transport.ErrJournalUnavailable))
@@ -52,8 +50,9 @@ func (j *Journal) Append(ctx context.Context, e transport.JournalEntry, done fun
 	w.data = appendEntry(make([]byte, 0, size), &e)
 	w.entry = e
 	if limit := j.store.maxPayload(); limit > 0 && int64(len(w.data)) > limit-blockOverhead {
-		done(0, false, fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead))
-		return
+		// Its answer comes in its turn.
+		w.err = fmt.Errorf("%w: %d bytes, and %d fit", transport.ErrJournalTooLarge, len(w.data), limit-blockOverhead)
+		w.data, w.entry.Value = nil, transport.Value{}
 	}
 	if e.Seq != 0 {
 		w.key = j.keyOf(e.Source, e.Boot)
@@ -84,6 +83,8 @@ func (j *Journal) write(ctx context.Context) {
 	defer j.writer.Done()
 	poll := time.NewTicker(time.Second)
 	defer poll.Stop()
+	var saved time.Time // when storing the table failed last
+	polls := 0
 	pace := newPace()
 	defer pace.timer.Stop()
 	stopping := false
@@ -91,12 +92,15 @@ func (j *Journal) write(ctx context.Context) {
 		select {
 		case <-j.queue.filled:
 		case <-j.kick:
-			j.readOn(ctx)
+			j.readOn(ctx, true)
 			continue
 		case <-poll.C:
 			// A block may have been missed without a word when a server went down.
-			if j.store.embedded == nil {
-				j.readOn(ctx)
+			if polls++; j.store.embedded == nil || j.unread {
+				j.readOn(ctx, polls%lookEvery == 0)
+			}
+			if j.ill {
+				j.probe(ctx)
 			}
 			continue
 		case <-j.stop:
@@ -118,11 +122,15 @@ func (j *Journal) write(ctx context.Context) {
 		}
 		j.mu.Lock()
 		due := j.unsaved.blocks >= saveBlocks || j.unsaved.bytes >= min(saveBytes, j.opts.RetainBytes/4)
+		due = due && time.Since(saved) > saveAgain
 		done := stopping && len(batch) == 0
 		due = due || done && j.unsaved.blocks > 0
 		j.mu.Unlock()
 		if due {
-			j.save(ctx)
+			if err := j.save(ctx); err != nil {
+				saved = time.Now()
+				j.opts.OnWarning("the journal's table could not be stored; the next start takes longer: " + err.Error())
+			}
 		}
 		if done {
 			return
@@ -165,29 +173,13 @@ func (p *pace) wait() <-chan time.Time {
 
 // blockBytes is how much goes into one block.
 func (j *Journal) blockBytes() int {
-	if limit := int(j.store.maxPayload()); limit > 0 {
-		return min(maxBlockBytes, limit-blockOverhead)
-	}
-	return maxBlockBytes
-}
-
-// readOn reads what others have written, where it has not come by itself.
-func (j *Journal) readOn(ctx context.Context) {
-	if err := j.catchUp(ctx, 0); err != nil && ctx.Err() == nil {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
+	size := maxBlockBytes
+	for _, limit := range []int64{j.store.maxPayload(), j.store.maxMessage.Load()} {
+		if limit > 0 {
+			size = min(size, int(limit)-blockOverhead)
 		}
 	}
-}
-
-// tellHealth tells a change, before those who wait have their answers. It is the writer's.
-func (j *Journal) tellHealth(err error) {
-	if errors.Is(err, transport.ErrJournalClosed) || errors.Is(err, transport.ErrJournalTooLarge) || (err != nil) == j.ill {
-		return
-	}
-	j.ill = err != nil
-	j.opts.OnHealth(err)
+	return size
 }
 
 // refuse answers all that waits with the error.
@@ -198,7 +190,10 @@ func (j *Journal) refuse(err error) {
 }
 
 func (j *Journal) refuseOne(w *waiting, err error) {
-	if w.entry.Seq != 0 {
+	if w.err != nil {
+		err = w.err
+	}
+	if w.entry.Seq != 0 && !errors.Is(err, transport.ErrJournalTooLarge) { // which is not sent again, so nothing waits for it
 		j.mu.Lock()
 		b, ok := j.broken[w.key]
 		if !ok || w.entry.Seq < b.seq || time.Now().After(b.until) {
@@ -207,7 +202,7 @@ func (j *Journal) refuseOne(w *waiting, err error) {
 		if !ok && len(j.broken) >= maxKeys {
 			clear(j.broken) // order is for those who mean well
 		}
-		b.until, b.err = time.Now().Add(brokenFor), err
+		b.until, b.err = time.Now().Add(j.opts.brokenFor), err
 		j.broken[w.key] = b
 		j.mu.Unlock()
 	}
@@ -229,6 +224,9 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 			j.tellHealth(nil)
 			j.answer(p)
 			return nil
+		}
+		if errors.Is(err, transport.ErrJournalTooLarge) && len(batch) > 1 {
+			return j.writeHalves(ctx, batch)
 		}
 		if errors.Is(err, transport.ErrJournalFull) || errors.Is(err, transport.ErrJournalTooLarge) || ctx.Err() != nil || time.Now().After(deadline) {
 			j.mu.Lock()
@@ -259,6 +257,21 @@ func (j *Journal) writeBatch(ctx context.Context, batch []*waiting) error {
 	}
 }
 
+// writeHalves writes a batch that is too large for one message of the stream, though each of its entries may not be, in its order.
+func (j *Journal) writeHalves(ctx context.Context, batch []*waiting) error {
+	j.mu.Lock()
+	j.pending = nil
+	j.mu.Unlock()
+	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
+	if err := j.writeBatch(ctx, first); err != nil && !errors.Is(err, transport.ErrJournalTooLarge) {
+		for _, w := range second {
+			j.refuseOne(w, err)
+		}
+		return err
+	}
+	return j.writeBatch(ctx, second)
+}
+
 // prepare makes the next attempt from those entries that are new, and answers the others. It returns nil if
 // none is new. An attempt that may have been stored is kept as it is, as long as it can still be.
 func (j *Journal) prepare(batch []*waiting) *attempt {
@@ -282,6 +295,10 @@ func (j *Journal) prepare(batch []*waiting) *attempt {
 		seen = make(map[place]*waiting, len(batch))
 	}
 	for _, w := range batch {
+		if w.err != nil {
+			answers = append(answers, answer{w: w, err: w.err})
+			continue
+		}
 		if w.entry.Seq == 0 {
 			fresh = append(fresh, w)
 			continue
@@ -377,9 +394,14 @@ func (j *Journal) publish(ctx context.Context, p *attempt) error {
 
 func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 	m := j.store.embedded
+	if j.unread && (m == nil || !m.broken) {
+		if err := j.loadAgain(ctx); err != nil {
+			return err
+		}
+	}
 	if m != nil {
 		if err := m.room(int64(len(p.data))); err != nil {
-			return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
+			return err
 		}
 		if m.broken {
 			if err := j.revive(ctx); err != nil {
@@ -388,12 +410,15 @@ func (j *Journal) tryPublish(ctx context.Context, p *attempt) error {
 		}
 	}
 	j.mu.Lock()
-	stored := p.stored
+	stored, current, behind := p.stored, j.pending == p, p.block.seq-1
 	j.mu.Unlock()
-	if stored {
+	switch {
+	case stored:
 		return nil
+	case !current:
+		return fmt.Errorf("%w: it has been read again", transport.ErrJournalUnavailable)
 	}
-	seq, err := j.store.publish(ctx, p.data, p.block.seq-1)
+	seq, err := j.store.publish(ctx, p.data, behind)
 	var other *sequenceError
 	switch {
 	case err == nil:
@@ -433,51 +458,23 @@ func (j *Journal) overtaken(ctx context.Context, p *attempt) error {
 	}
 	j.mu.Lock()
 	applied := j.table.applied
+	overtaken := applied >= p.block.seq
 	j.mu.Unlock()
-	if applied >= p.block.seq {
+	if overtaken {
 		return errAgain
 	}
 	// Nothing new. Either it is on its way through the cluster, or the stream has less than was seen of it.
-	x, err := j.store.extent(ctx)
-	switch {
-	case err != nil:
+	back, err := j.goneBack(ctx)
+	if err != nil {
 		return err
-	case x.last < applied:
-		j.opts.OnWarning(fmt.Sprintf("the journal at %s has gone back to message %d from %d; it is read again", j.store.place(), x.last, applied))
-		if err := j.load(ctx); err != nil {
-			return err
-		}
-	default:
+	}
+	if !back {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
 	return errAgain
-}
-
-// revive starts the embedded server again, which brings it back to what is on the disk.
-func (j *Journal) revive(ctx context.Context) error {
-	if err := j.store.embedded.room(0); err != nil {
-		return fmt.Errorf("%w: %w", transport.ErrJournalFull, err)
-	}
-	j.opts.OnWarning("the embedded NATS server has stopped writing; it is started again")
-	j.store.embedded.log.forget()
-	if err := j.store.restart(ctx); err != nil {
-		return err
-	}
-	j.store.embedded.broken = false
-	x, err := j.store.extent(ctx)
-	if err != nil {
-		return err
-	}
-	j.mu.Lock()
-	applied, missing := j.table.applied, j.table.missing
-	j.mu.Unlock()
-	if x.last < applied || x.missing > missing {
-		return j.load(ctx)
-	}
-	return j.catchUp(ctx, x.last)
 }
 
 // answer tells those whose entries are stored.

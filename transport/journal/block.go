@@ -66,6 +66,9 @@ const (
 	entryFieldAttachment
 )
 
+// minEntryBytes is what an entry takes in a block at least: two tags and two lengths.
+const minEntryBytes = 4
+
 // appendEntry appends the entry as it stands in a block. The entry's value is then part of what has been appended, and no more of
 // whatever it was part of before.
 func appendEntry(dst []byte, e *transport.JournalEntry) []byte {
@@ -134,6 +137,8 @@ func parseBlockInto(data []byte, entries bool, space []transport.JournalEntry) (
 	var interned entryNames
 	err := eachWireField(data, func(num protowire.Number, kind protowire.Type, v []byte, u uint64) error {
 		switch {
+		case num <= blockFieldID && b.entries != nil:
+			return fmt.Errorf("field %d stands behind an entry", num)
 		case num == blockFieldMagic && kind == protowire.Fixed32Type:
 			if u != uint64(blockMagic) {
 				return fmt.Errorf("unknown form %#x", u)
@@ -159,16 +164,18 @@ func parseBlockInto(data []byte, entries bool, space []transport.JournalEntry) (
 			if uint64(len(b.entries)) == b.count {
 				return fmt.Errorf("more entries than the %d it counts", b.count)
 			}
+			if b.count > maxBlockEntries {
+				return fmt.Errorf("it counts %d entries, and none has more than %d", b.count, maxBlockEntries)
+			}
 			if b.entries == nil {
-				if n := min(b.count, uint64(len(data))); uint64(cap(space)) < n {
+				if n := min(b.count, uint64(len(data)/minEntryBytes)); uint64(cap(space)) < n {
 					space = make([]transport.JournalEntry, 0, n)
 				}
 				b.entries = space[:0]
 			}
 			n := len(b.entries)
-			b.entries = b.entries[:n+1]
+			b.entries = append(b.entries, transport.JournalEntry{Offset: b.base + uint64(n), Stored: b.stored, Node: b.node})
 			e := &b.entries[n]
-			*e = transport.JournalEntry{Offset: b.base + uint64(n), Stored: b.stored, Node: b.node}
 			if err := parseEntry(v, e, &interned); err != nil {
 				return fmt.Errorf("offset %d: %w", e.Offset, err)
 			}

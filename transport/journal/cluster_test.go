@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -15,8 +14,12 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 )
+
+// electionPatience bounds what takes a new leader or two: NATS needs up to 13 s for one on a machine that has nothing else to do.
+const electionPatience = 2 * time.Minute
 
 // cluster is three NATS servers on loopback.
 type cluster struct {
@@ -27,14 +30,27 @@ type cluster struct {
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	c := &cluster{t: t, servers: make([]*server.Server, 3)}
-	// Each has to know the others' addresses before it starts, so they cannot choose their ports themselves.
-	ports := freePorts(t, 6)
+	c := &cluster{t: t}
+	t.Cleanup(func() { c.stopAll() })
+	for range 3 {
+		// Each has to know the others' addresses before it starts, so they cannot choose their ports themselves; and somebody may
+		// take one meanwhile.
+		if c.startAll(freeport.Below(t, 6), t.TempDir()) {
+			return c
+		}
+		c.stopAll()
+	}
+	t.Fatal("the NATS servers do not start")
+	return nil
+}
+
+func (c *cluster) startAll(ports []int, dir string) bool {
+	c.t.Helper()
 	var routes []*url.URL
 	for i := range 3 {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[3+i])})
 	}
-	dir := t.TempDir()
+	c.options, c.servers = nil, make([]*server.Server, 3)
 	for i := range 3 {
 		c.options = append(c.options, &server.Options{
 			ServerName: fmt.Sprintf("n%d", i+1),
@@ -47,41 +63,24 @@ func newCluster(t testing.TB) *cluster {
 			NoSigs:     true,
 			NoLog:      true,
 		})
-		c.start(i)
-	}
-	t.Cleanup(func() {
-		for i := range c.servers {
-			c.stop(i)
+		if c.servers[i] = tryNATS(c.t, c.options[i]); c.servers[i] == nil {
+			return false
 		}
-	})
-	return c
-}
-
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ln.Close() }()
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
 	}
-	return ports
+	return true
 }
 
 func (c *cluster) start(i int) {
 	c.t.Helper()
-	s, err := server.NewServer(c.options[i].Clone())
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(patience) {
+	if c.servers[i] = tryNATS(c.t, c.options[i]); c.servers[i] == nil {
 		c.t.Fatalf("NATS server %d does not start", i)
 	}
-	c.servers[i] = s
+}
+
+func (c *cluster) stopAll() {
+	for i := range c.servers {
+		c.stop(i)
+	}
 }
 
 func (c *cluster) stop(i int) {
@@ -142,7 +141,7 @@ func follow(ctx context.Context, t *testing.T, wg *sync.WaitGroup, j *Journal) *
 // wait returns the first n entries.
 func (f *follower) wait(t *testing.T, n int) []transport.JournalEntry {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(electionPatience)
 	for {
 		f.mu.Lock()
 		entries := f.entries
@@ -153,18 +152,24 @@ func (f *follower) wait(t *testing.T, n int) []transport.JournalEntry {
 		select {
 		case <-f.grown:
 		case <-timeout:
-			t.Fatalf("%d entries after %v, want %d", len(entries), patience, n)
+			t.Fatalf("%d entries after %v, want %d", len(entries), electionPatience, n)
 		}
 	}
 }
 
-// publisher sends a run of a source to a node in order, with a window, and sends again what was refused.
+// publish sends a run of a source to a node in order, with a window, and sends again what was refused.
 func publish(t *testing.T, j *Journal, source string, from, to uint64) {
-	ctx := within(t)
+	ctx, cancel := context.WithTimeout(context.Background(), electionPatience)
+	defer cancel()
 	const window = 32
 	for from <= to {
 		last := min(from+window-1, to)
-		for i, a := range appendAll(t, j, series(source, "b", from, last)...) {
+		answers, err := tryAppend(ctx, j, series(source, "b", from, last)...)
+		if err != nil {
+			t.Errorf("%s seq %d: %v", source, from, err)
+			return
+		}
+		for i, a := range answers {
 			if a.err == nil {
 				continue
 			}
@@ -258,7 +263,7 @@ func TestThreeNodes(t *testing.T) {
 func TestClusterGone(t *testing.T) {
 	c := newCluster(t)
 	var h health
-	j := openJournal(t, Options{URL: c.url(), Replicas: 3, AppendTimeout: 500 * time.Millisecond, OnHealth: h.tell, OnWarning: func(string) {}})
+	j := openJournal(t, Options{URL: c.url(), Replicas: 3, AppendTimeout: 5 * time.Second, OnHealth: h.tell, OnWarning: func(string) {}})
 	appendOK(t, j, series("tbm-1", "b", 1, 10)...)
 	for i := range c.servers {
 		c.stop(i)
@@ -343,7 +348,7 @@ func BenchmarkAppendCluster(b *testing.B) {
 }
 
 func TestNoServer(t *testing.T) {
-	url := fmt.Sprintf("nats://user:secret@127.0.0.1:%d", freePorts(t, 1)[0])
+	url := fmt.Sprintf("nats://user:secret@127.0.0.1:%d", freeport.Below(t, 1)[0])
 	_, err := Open(within(t), Options{URL: url})
 	if !errors.Is(err, transport.ErrJournalUnavailable) || strings.Contains(err.Error(), "secret") {
 		t.Error(err)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -17,17 +18,23 @@ type cursor struct {
 	read []*message // that follow each other from seq on
 	// ahead is the batch behind those, being fetched while they are used.
 	ahead *ahead
+	load  int                      // of the journal, in which the numbers of messages are good
+	id    string                   // of the journal, in which offsets are
 	space []transport.JournalEntry // of the entries handed out last
 	bytes int                      // read since the last mark
 }
 
 type ahead struct {
+	load     int // that of the cursor
 	seq      uint64
 	cancel   context.CancelFunc
 	done     chan struct{} // closed when the rest is set
 	messages []*message
 	err      error
 }
+
+// errAnother ends those who read while the stream is made anew: offsets in what is there now are others.
+var errAnother = errors.New("journal: it is another journal now")
 
 // close waits for what the cursor has begun.
 func (c *cursor) close() {
@@ -45,7 +52,7 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 		<-a.done
 		a.cancel()
 		c.ahead = nil
-		if a.seq == c.seq && a.err == nil {
+		if a.load == c.load && a.seq == c.seq && a.err == nil {
 			got = a.messages
 		}
 	}
@@ -61,7 +68,7 @@ func (c *cursor) fetch(ctx context.Context) ([]*message, error) {
 	}
 	if len(got) >= readMessages || bytes >= readBytes*3/4 {
 		ctx, cancel := context.WithCancel(ctx)
-		a := &ahead{seq: got[len(got)-1].seq + 1, cancel: cancel, done: make(chan struct{})}
+		a := &ahead{load: c.load, seq: got[len(got)-1].seq + 1, cancel: cancel, done: make(chan struct{})}
 		c.ahead = a
 		go func() {
 			defer close(a.done)
@@ -107,6 +114,16 @@ func (c *cursor) fromCache() (entries []transport.JournalEntry, known bool, err 
 		return nil, true, transport.ErrJournalClosed
 	default:
 	}
+	if j.loading {
+		return nil, true, errLoading()
+	}
+	if c.load != j.loads {
+		if c.load != 0 && c.id != j.table.id {
+			return nil, true, errAnother
+		}
+		// It may have gone back, and other entries have got the numbers of those that were lost.
+		c.load, c.id, c.seq, c.read = j.loads, j.table.id, 0, nil
+	}
 	if c.next >= j.table.next {
 		return nil, true, nil
 	}
@@ -142,10 +159,12 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		if head == nil { // all that was kept has been given up
 			c.j.mu.Lock()
 			defer c.j.mu.Unlock()
-			if len(c.j.cache) > 0 {
-				c.next = c.j.cache[0].base
-			} else {
-				c.next = c.j.table.next
+			switch {
+			case c.load != c.j.loads:
+			case len(c.j.cache) > 0:
+				c.next = max(c.next, c.j.cache[0].base)
+			default:
+				c.next = max(c.next, c.j.table.next)
 			}
 			return nil, nil
 		}
@@ -164,6 +183,7 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		c.j.mu.Lock()
 		known := true
 		switch t, cache := c.j.table, c.j.cache; {
+		case c.load != c.j.loads:
 		case c.seq > t.applied:
 			c.next = max(c.next, t.next)
 		case len(cache) > 0 && cache[0].seq <= c.seq:
@@ -182,9 +202,12 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 		case there == 0:
 			// Lost, up to what has been written since.
 			c.j.mu.Lock()
-			c.next = max(c.next, c.j.table.next)
-			if len(c.j.cache) > 0 {
-				c.next = min(c.next, c.j.cache[0].base)
+			if c.load == c.j.loads {
+				next := c.j.table.next
+				if len(c.j.cache) > 0 {
+					next = c.j.cache[0].base
+				}
+				c.next = max(c.next, next)
 			}
 			c.j.mu.Unlock()
 			return nil, nil
@@ -213,7 +236,9 @@ func (c *cursor) fromStream(ctx context.Context) ([]transport.JournalEntry, erro
 	if c.bytes += b.size; c.bytes >= markBytes {
 		c.bytes = 0
 		c.j.mu.Lock()
-		c.j.mark(b)
+		if c.load == c.j.loads {
+			c.j.mark(b)
+		}
 		c.j.mu.Unlock()
 	}
 	return c.cut(b), nil

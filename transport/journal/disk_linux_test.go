@@ -19,7 +19,7 @@ func TestDiskAlmostFull(t *testing.T) {
 	disk := smalldisk.Mount(t, "32m")
 	var h health
 	dir := filepath.Join(disk, "data")
-	j := openJournal(t, Options{Dir: dir, Reserve: 8 << 20, OnHealth: h.tell})
+	j := openJournal(t, Options{Dir: dir, Reserve: 8 << 20, OnHealth: h.tell, brokenFor: time.Minute})
 	seq := uint64(1)
 	for ; seq < 200; seq++ {
 		a := appendAll(t, j, big("tbm-1", seq, 256<<10))[0]

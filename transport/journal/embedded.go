@@ -15,11 +15,15 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"tbmsock/transport"
 	"tbmsock/transport/internal/dirlock"
 )
 
 // ErrInUse is what Open returns for a directory that another process writes.
 var ErrInUse = errors.New("another process is using this journal")
+
+// errOtherUser is what OpenReader returns for a directory of somebody else's whose server does not run.
+var errOtherUser = errors.New("the directory belongs to another user, and whoever reads it leaves files in it")
 
 const (
 	maxEmbeddedPayload = 32 << 20 // near what the file store takes as one record
@@ -29,13 +33,15 @@ const (
 // embedded is a NATS server within the process. It listens on nothing.
 type embedded struct {
 	opts Options
-	dir  string   // "" for memory
+	dir  string
+	root string   // of the server's files: dir, or a mirror of it
 	lock *os.File // nil for memory
 
-	log    *serverLog
-	broken bool    // has to be started again; the writer's
-	window *window // nil for memory, or if it could not be opened
-	secret string  // of the user who may write
+	log     *serverLog
+	broken  bool      // has to be started again; the writer's
+	started time.Time // again, last; the writer's
+	window  *window   // nil for memory, or if it could not be opened
+	secret  string    // of the user who may write
 
 	mu     sync.Mutex
 	server *server.Server // nil while it is down
@@ -61,7 +67,7 @@ func newEmbedded(opts Options) (*embedded, error) {
 		if err != nil {
 			return nil, fmt.Errorf("journal in memory: %w", err)
 		}
-		m.dir = dir
+		m.dir, m.root = dir, dir
 		return m, nil
 	}
 	fail := func(err error) (*embedded, error) {
@@ -70,6 +76,9 @@ func newEmbedded(opts Options) (*embedded, error) {
 	if opts.readOnly {
 		if _, err := os.Stat(filepath.Join(opts.Dir, server.JetStreamStoreDir)); errors.Is(err, os.ErrNotExist) {
 			return fail(ErrNoJournal)
+		}
+		if err := checkOwner(opts.Dir); err != nil {
+			return fail(err)
 		}
 	}
 	// What stands in it is nobody else's business, and who can write here can write history.
@@ -89,8 +98,19 @@ func newEmbedded(opts Options) (*embedded, error) {
 		_ = lock.Close()
 		return fail(explain(err))
 	}
-	m.lock = lock
-	if err := m.checkWritable(); err != nil {
+	m.lock, m.root = lock, m.dir
+	err = removeMirrors(m.dir)
+	if err == nil {
+		err = m.checkWritable()
+	}
+	switch {
+	case err != nil:
+	case opts.readOnly:
+		m.root, err = makeMirror(m.dir, opts.Stream)
+	default:
+		err = m.dropDamaged()
+	}
+	if err != nil {
 		_ = lock.Close()
 		return fail(explain(err))
 	}
@@ -149,7 +169,7 @@ func (m *embedded) start() error {
 		MaxPayload: maxEmbeddedPayload,
 		MaxPending: 4 * maxEmbeddedPayload,
 		JetStream:  true,
-		StoreDir:   m.dir,
+		StoreDir:   m.root,
 		// The limits are the streams', and the reserve.
 		JetStreamMaxStore:      1 << 50,
 		JetStreamMaxMemory:     64 << 20,
@@ -232,20 +252,24 @@ func (m *embedded) close() error {
 	if m.opts.Memory {
 		return os.RemoveAll(m.dir)
 	}
-	return m.lock.Close()
+	var err error
+	if m.root != m.dir {
+		err = os.RemoveAll(m.root)
+	}
+	return errors.Join(err, m.lock.Close())
 }
 
-// room tells whether the disk has room for n bytes more.
+// room tells whether the disk has room for n bytes more: transport.ErrJournalFull if not.
 func (m *embedded) room(n int64) error {
 	if m.opts.Memory {
 		return nil
 	}
 	free, err := diskFree(m.dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
 	if free < m.opts.Reserve+n {
-		return fmt.Errorf("disk full: %d MiB are free on the disk of %s, and %d MiB have to stay so", free>>20, m.dir, m.opts.Reserve>>20)
+		return fmt.Errorf("%w: disk full: %d MiB are free on the disk of %s, and %d MiB have to stay so", transport.ErrJournalFull, free>>20, m.dir, m.opts.Reserve>>20)
 	}
 	return nil
 }

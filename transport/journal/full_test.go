@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,6 +164,72 @@ func TestTooLarge(t *testing.T) {
 	j := openJournal(t, Options{Memory: true})
 	a := appendAll(t, j, entry("a", "b", 1), big("a", 2, maxEmbeddedPayload), big("a", 3, 8<<20))
 	if a[0].err != nil || !errors.Is(a[1].err, transport.ErrJournalTooLarge) || a[2].err != nil {
+		t.Errorf("%+v", a)
+	}
+}
+
+// One entry that was too large took those with it that shared its block, and for 2 s all of its run that came behind it: their publisher
+// gave them up, for what is too large is not sent again.
+func TestTooLargeIsOneEntrysAffair(t *testing.T) {
+	j := openJournal(t, Options{Memory: true})
+	_, js, err := j.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(within(t), "TBM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := stream.CachedInfo().Config
+	c.MaxMsgSize = 64 << 10
+	if _, err := js.UpdateStream(within(t), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range []bool{false, true} { // whether the journal has heard of the limit
+		t.Run(fmt.Sprintf("limit known %t", known), func(t *testing.T) {
+			if known {
+				if _, err := j.State(within(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			source := fmt.Sprint("known ", known)
+			var entries []transport.JournalEntry
+			for seq := uint64(1); seq <= 2000; seq++ {
+				e := entry(source, "b", seq)
+				if seq == 700 {
+					e = big(source, seq, 100<<10)
+				}
+				entries = append(entries, e)
+			}
+			last := uint64(0)
+			for i, a := range appendAll(t, j, entries...) {
+				switch {
+				case i == 699:
+					if !errors.Is(a.err, transport.ErrJournalTooLarge) {
+						t.Errorf("the large one: %+v", a)
+					}
+				case a.err != nil || a.offset <= last:
+					t.Fatalf("seq %d behind offset %d: %+v", i+1, last, a)
+				default:
+					last = a.offset
+				}
+			}
+			if limit := j.blockBytes(); known && limit > 64<<10 {
+				t.Errorf("blocks of %d bytes", limit)
+			}
+		})
+	}
+}
+
+// A directory that has been deleted is no full disk: nothing is won by making room.
+func TestDirectoryDeleted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	j := openJournal(t, Options{Dir: dir, AppendTimeout: 100 * time.Millisecond, OnWarning: func(string) {}})
+	appendOK(t, j, entry("a", "b", 1))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if a := appendAll(t, j, entry("a", "b", 2))[0]; !errors.Is(a.err, transport.ErrJournalUnavailable) || errors.Is(a.err, transport.ErrJournalFull) {
 		t.Errorf("%+v", a)
 	}
 }

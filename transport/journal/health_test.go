@@ -1,46 +1,76 @@
-package journal_test
+package journal
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"testing"
+	"time"
 
 	"tbmsock/transport"
-	"tbmsock/transport/journal"
 )
 
-// A client that connects while the journal takes nothing is told, as those are that were there before; one that comes
-// later is not.
-func TestTroubleIsToldToThoseWhoCome(t *testing.T) {
-	r := startRelay(t, journal.Options{}, 0)
-	told := make(chan string, 10)
-	come := func() *transport.Client {
-		return r.client(transport.ClientOptions{}, func(c *transport.Client) {
-			c.On(transport.EventJournal, func(_ context.Context, ev *transport.Event) { told <- string(ev.Args[0].JSON) })
-		})
+// A node that was refused once said that it took nothing until an entry came and was taken. None came: whoever is not ready is sent
+// nobody.
+func TestHealthComesBackByItself(t *testing.T) {
+	dir := t.TempDir()
+	s := startNATS(t, dir, 0)
+	told := make(chan error, 100)
+	j := openJournal(t, Options{URL: s.ClientURL(), AppendTimeout: 300 * time.Millisecond, OnHealth: func(err error) { told <- err }, OnWarning: func(string) {}})
+	appendOK(t, j, entry("tbm-1", "b", 1))
+	port := portOf(t, s)
+	stopNATS(s)
+	appendAll(t, j, entry("tbm-1", "b", 2))
+	if err := next(t, told); !errors.Is(err, transport.ErrJournalUnavailable) {
+		t.Fatalf("told %v", err)
 	}
-	come()
-	r.feed.Health(fmt.Errorf("%w: no room", transport.ErrJournalFull))
-	first := <-told
-	come()
-	var a transport.JournalStatus
-	if second := <-told; second != first || json.Unmarshal([]byte(second), &a) != nil || a.OK || a.Error == nil || a.Error.Code != transport.CodeJournalFull {
-		t.Errorf("told %s, then %s", first, second)
+	startNATS(t, dir, port)
+	if err := next(t, told); err != nil {
+		t.Errorf("told %v", err)
 	}
-	r.feed.Health(nil)
-	for range 2 {
-		if text := <-told; text != `{"ok":true}` {
-			t.Errorf("told %s", text)
+	appendOK(t, j, entry("tbm-1", "b", 2))
+}
+
+// A full journal takes entries again when the oldest have gone, and says so.
+func TestHealthComesBackWhenThereIsRoom(t *testing.T) {
+	told := make(chan error, 100)
+	j := openJournal(t, Options{Memory: true, RetainBytes: 1 << 20, RefuseWhenFull: true, OnHealth: func(err error) { told <- err }})
+	for seq := uint64(1); len(told) == 0; seq++ {
+		if seq > 20 {
+			t.Fatal("it never is full")
 		}
+		appendAll(t, j, big("tbm-1", seq, 100<<10))
 	}
-	last := come()
-	if a := r.ask(last, "join", "ops"); !a.OK { // whatever it was told has come before the answer
-		t.Error(a)
+	if err := next(t, told); !errors.Is(err, transport.ErrJournalFull) {
+		t.Fatalf("told %v", err)
 	}
+	// A full journal stays one. Nothing is changed here, so this may run beside the writer.
+	j.probe(context.Background())
+	if len(told) > 0 {
+		t.Errorf("full, it told %v", <-told)
+	}
+	_, js, err := j.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(within(t), "TBM")
+	if err == nil {
+		err = stream.Purge(within(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next(t, told); err != nil {
+		t.Errorf("told %v", err)
+	}
+}
+
+func next[T any](t testing.TB, ch <-chan T) T {
+	t.Helper()
 	select {
-	case text := <-told:
-		t.Errorf("told %s though nothing is wrong", text)
-	default:
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+		panic("not reached")
 	}
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -64,10 +65,18 @@ type appended struct {
 // appendAll appends the entries at once and returns their answers in order.
 func appendAll(t testing.TB, j transport.Journal, entries ...transport.JournalEntry) []appended {
 	t.Helper()
+	answers, err := tryAppend(within(t), j, entries...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answers
+}
+
+// tryAppend is appendAll for any goroutine.
+func tryAppend(ctx context.Context, j transport.Journal, entries ...transport.JournalEntry) ([]appended, error) {
 	answers := make([]appended, len(entries))
 	var wg sync.WaitGroup
 	wg.Add(len(entries))
-	ctx := within(t)
 	for i, e := range entries {
 		j.Append(ctx, e, func(offset uint64, duplicate bool, err error) {
 			answers[i] = appended{offset, duplicate, err}
@@ -78,10 +87,10 @@ func appendAll(t testing.TB, j transport.Journal, entries ...transport.JournalEn
 	go func() { wg.Wait(); close(done) }()
 	select {
 	case <-done:
+		return answers, nil
 	case <-ctx.Done():
-		t.Fatal("not every append has been answered")
+		return nil, errors.New("not every append has been answered")
 	}
-	return answers
 }
 
 // appendOK appends the entries and fails the test unless all are taken as new.

@@ -3,6 +3,8 @@ package journal
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -121,5 +123,74 @@ func TestIdentityInACluster(t *testing.T) {
 	wg.Wait()
 	if ids[0] == "" || ids[0] != ids[1] || ids[0] != ids[2] {
 		t.Errorf("three nodes have %q", ids)
+	}
+}
+
+// A journal whose settings were damaged had a new id without a word, and its loggers took all of it again.
+func TestIdentityOutlivesItsFile(t *testing.T) {
+	cut := func(t *testing.T, name string) {
+		t.Helper()
+		info, err := os.Stat(name)
+		if err == nil {
+			err = os.Truncate(name, info.Size()/2)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, damage := range map[string]func(t *testing.T, dir string){
+		"settings emptied": func(t *testing.T, dir string) {
+			if err := os.Truncate(blockFileOf(t, dir), 0); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"settings cut": func(t *testing.T, dir string) { cut(t, blockFileOf(t, dir)) },
+		"sum cut":      func(t *testing.T, dir string) { cut(t, filepath.Join(filepath.Dir(blockFileOf(t, dir)), "meta.sum")) },
+		"sum missing": func(t *testing.T, dir string) {
+			_ = os.Remove(filepath.Join(filepath.Dir(blockFileOf(t, dir)), "meta.sum"))
+		},
+		"settings gone": func(t *testing.T, dir string) { _ = os.Remove(blockFileOf(t, dir)) },
+		"of both streams": func(t *testing.T, dir string) {
+			cut(t, blockFileOf(t, dir))
+			cut(t, filepath.Join(filepath.Dir(blockFileOf(t, dir)), "..", "TBM_table", "meta.inf"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, err := Open(within(t), Options{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			appendOK(t, j, series("a", "b", 1, 100)...)
+			id := idOf(t, j)
+			closeJournal(t, j)
+			damage(t, dir)
+			if r, err := OpenReader(within(t), Options{Dir: dir}); err == nil {
+				t.Error("it can be read without them")
+				closeJournal(t, r)
+			}
+			told := make(chan string, 100)
+			j, err = Open(within(t), Options{Dir: dir, OnWarning: func(s string) { told <- s }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := idOf(t, j); got != id {
+				t.Errorf("its id is %s, was %s", got, id)
+			}
+			for s := ""; !strings.Contains(s, id+" still"); s = next(t, told) {
+			}
+			if got := readAll(t, j, 1, all); len(got) != 100 {
+				t.Errorf("%d entries", len(got))
+			}
+			if a := appendAll(t, j, series("a", "b", 100, 101)...); !a[0].duplicate || a[1].offset != 101 {
+				t.Errorf("going on: %+v", a)
+			}
+			closeJournal(t, j)
+			// That was it.
+			j = openJournal(t, Options{Dir: dir, OnWarning: func(s string) { t.Errorf("again: %s", s) }})
+			if got := idOf(t, j); got != id {
+				t.Errorf("opened again its id is %s, was %s", got, id)
+			}
+		})
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"tbmsock/transport"
 )
@@ -35,12 +34,16 @@ type Journal struct {
 	broken  map[key]broken
 	first   struct{ seq, offset uint64 } // of the oldest block, as seen last
 	marks   []*block                     // heads, sorted; see search
+	loading bool                         // what there is is just being found out, again: nothing may be said of it
+	given   uint64                       // offsets below it were given before it was
+	loads   int                          // how often that has begun; numbers of messages mean something since then alone
 	passed  int64                        // bytes of blocks since the last one that apply marked
 
 	reading chan struct{}         // a place for each who may read the stream now
 	lastKey atomic.Pointer[named] // of the latest Append
 
-	ill bool // what OnHealth was told last; the writer's
+	ill    bool // what OnHealth was told last; the writer's
+	unread bool // loading it again has failed; the writer's
 
 	unreadable atomic.Uint64 // messages that readers had to leave out
 
@@ -56,13 +59,6 @@ type extentOf struct {
 	blocks int
 	bytes  int64
 }
-
-// A start reads at most about so much.
-const (
-	saveBlocks = 4096
-	saveBytes  = 16 << 20
-	warmBlocks = 256
-)
 
 // Open opens the journal, and makes it if there is none. A directory is this process's own until Close.
 func Open(ctx context.Context, opts Options) (*Journal, error) {
@@ -143,119 +139,6 @@ func (j *Journal) Place() string { return j.store.place() }
 // Unreadable is how many blocks those who read have had to leave out because they could not be read.
 func (j *Journal) Unreadable() uint64 { return j.unreadable.Load() }
 
-// loadSoon is load, tried again while a cluster has no leader for a stream that has just been made or found.
-func (j *Journal) loadSoon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
-	defer cancel()
-	for {
-		err := j.load(ctx)
-		if err == nil || j.store.embedded != nil || !errors.Is(err, transport.ErrJournalUnavailable) {
-			return err
-		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// load makes the table: from the one that is stored, and from the blocks since.
-func (j *Journal) load(ctx context.Context) error {
-	data, err := j.store.loadTable(ctx)
-	if err != nil {
-		return err
-	}
-	x, err := j.store.extent(ctx)
-	if err != nil {
-		return err
-	}
-	t := newTable()
-	rebuilt := false
-	if data != nil {
-		if t, err = parseTable(data); err != nil {
-			j.opts.OnWarning(err.Error() + "; it is made again from all blocks")
-			t, rebuilt = newTable(), true
-		}
-	}
-	if t.applied > x.last || x.missing > t.missing {
-		// The disk has lost blocks that were written, and with fsync at intervals acknowledged too. What the
-		// table says of them is no longer so, but for their offsets: nobody gets those again.
-		j.opts.OnWarning(fmt.Sprintf("the journal has lost %d blocks that it had written, as happens when the power fails before an fsync; it is read as a whole", x.missing+max(t.applied, x.last)-x.last))
-		lost := newTable()
-		lost.next, lost.stored = t.next, t.stored
-		t, rebuilt = lost, true
-	}
-	t.missing = x.missing
-	if from := max(x.first, 1) - 1; t.applied < from {
-		// Blocks were given up that this table has not seen. The next one says which offset
-		// it begins with; if there is none, more than they can have held is left out.
-		t.next += (from - t.applied) * maxBlockEntries
-		t.applied = from
-	}
-	next := t.next
-	j.mu.Lock()
-	if j.table != nil {
-		// It is read again, having gone back: what was given once is not given again.
-		next, rebuilt = max(next, j.table.next), true
-		t.stored = max(t.stored, j.table.stored)
-	}
-	j.table, j.cache, j.cached, j.unsaved, j.marks = t, nil, 0, extentOf{}, nil
-	j.mu.Unlock()
-	if err := j.warm(ctx, x.first); err != nil {
-		return err
-	}
-	if err := j.catchUp(ctx, x.last); err != nil {
-		return err
-	}
-	j.mu.Lock()
-	if rebuilt {
-		t.next = max(t.next, next)
-		j.unsaved.blocks += saveBlocks
-	}
-	j.mu.Unlock()
-	return nil
-}
-
-// warm reads the last few of the blocks that are in the table already: publishers begin by sending again what
-// was not acknowledged, and readers where they were.
-func (j *Journal) warm(ctx context.Context, first uint64) error {
-	j.mu.Lock()
-	applied := j.table.applied
-	j.mu.Unlock()
-	from := max(first, 1)
-	if applied >= warmBlocks {
-		from = max(from, applied-warmBlocks+1)
-	}
-	for from <= applied {
-		messages, err := j.store.fetch(ctx, from, fetchMessages, fetchBytes)
-		if err != nil {
-			return err
-		}
-		if len(messages) == 0 {
-			return nil // this server is behind, or they have just been given up
-		}
-		for _, m := range messages {
-			from = m.seq + 1
-			if m.seq > applied {
-				return nil
-			}
-			b, err := parseBlock(m.data, true)
-			if err != nil {
-				continue
-			}
-			b.seq = m.seq
-			j.mu.Lock()
-			if j.table.applied == applied {
-				j.table.recall(b)
-				j.keep(b)
-			}
-			j.mu.Unlock()
-		}
-	}
-	return nil
-}
-
 // lost tells the writer that blocks may have been missed.
 func (j *Journal) lost() {
 	select {
@@ -301,6 +184,7 @@ func (j *Journal) takeLocked(m *message) error {
 		// It is no block of ours. Its place in the stream is taken all the same.
 		j.opts.OnWarning(fmt.Sprintf("message %d of stream %s is left out: %v", m.seq, j.opts.Stream, err))
 		j.table.applied = m.seq
+		j.tellChanged()
 		return nil
 	}
 	b.seq = m.seq
@@ -321,12 +205,15 @@ func (j *Journal) apply(b *block) {
 		j.mark(b)
 	}
 	j.keep(b)
-	close(j.changed)
-	j.changed = make(chan struct{})
+	j.tellChanged()
 }
 
-// keep puts the block, which follows the one before, into memory. j.mu is held.
+// keep puts the block into memory, with those before it if it follows them: who reads there would go over a hole without seeing it.
+// j.mu is held.
 func (j *Journal) keep(b *block) {
+	if n := len(j.cache); n > 0 && j.cache[n-1].seq+1 != b.seq {
+		j.cache, j.cached = nil, 0
+	}
 	j.cache = append(j.cache, b)
 	j.cached += int64(b.size)
 	drop := 0
@@ -336,85 +223,6 @@ func (j *Journal) keep(b *block) {
 		drop++
 	}
 	j.cache = j.cache[drop:]
-}
-
-// catchUp reads blocks up to the message with sequence number upTo, which has been given, or, with upTo 0, until there
-// are none.
-func (j *Journal) catchUp(ctx context.Context, upTo uint64) error {
-	for {
-		j.mu.Lock()
-		from := j.table.applied + 1
-		j.mu.Unlock()
-		if upTo > 0 && from > upTo {
-			return nil
-		}
-		messages, err := j.store.fetch(ctx, from, fetchMessages, fetchBytes)
-		if err != nil {
-			return err
-		}
-		if len(messages) == 0 {
-			if upTo == 0 {
-				return nil
-			}
-			// This server has not got it yet, or it is not there any more.
-			there, err := j.store.after(ctx, from)
-			if err != nil {
-				return err
-			}
-			if there == 0 {
-				j.skip(upTo)
-				return nil
-			}
-			if there > from {
-				j.skip(there - 1)
-				continue
-			}
-			select {
-			case <-time.After(10 * time.Millisecond):
-			case <-ctx.Done():
-				return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, context.Cause(ctx))
-			}
-			continue
-		}
-		for _, m := range messages {
-			if err := j.take(m); errors.Is(err, errGap) {
-				j.skip(m.seq - 1)
-				err = j.take(m)
-				if err != nil {
-					return err
-				}
-			}
-		}
-	}
-}
-
-// skip leaves out blocks that are not there any more.
-func (j *Journal) skip(seq uint64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if n := seq - j.table.applied; seq > j.table.applied {
-		j.table.next += n * maxBlockEntries // where the next block says otherwise, that counts
-		j.table.applied = seq
-		j.cache, j.cached = nil, 0
-	}
-}
-
-// save stores the table, so that a start need not read the blocks that are in it.
-func (j *Journal) save(ctx context.Context) {
-	if j.opts.readOnly {
-		return
-	}
-	j.mu.Lock()
-	data, was := j.table.marshal(), j.unsaved
-	j.mu.Unlock()
-	if err := j.store.saveTable(ctx, data); err != nil {
-		j.opts.OnWarning("the journal's table could not be stored; the next start takes longer: " + err.Error())
-	}
-	j.mu.Lock()
-	// Failed or not: it is tried again when as much has come again.
-	j.unsaved.blocks -= was.blocks
-	j.unsaved.bytes -= was.bytes
-	j.mu.Unlock()
 }
 
 // redact takes the passwords out of URLs.

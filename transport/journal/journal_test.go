@@ -2,12 +2,15 @@ package journal
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -379,16 +382,102 @@ func TestReaderChangesNothing(t *testing.T) {
 	if a := appendAll(t, r, entry("tbm-1", "b", 11))[0]; !errors.Is(a.err, transport.ErrJournalUnavailable) {
 		t.Errorf("append: %+v", a)
 	}
-	_, js, err := r.store.conn()
+	closeJournal(t, r)
+	meta, sum, err := metaFiles(dir, "TBM")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(within(t), "TBM")
+	settings, err := readMeta(meta, sum, "TBM")
+	if err != nil || !strings.Contains(string(settings), fmt.Sprintf(`"max_age":%d,`, 1000*time.Hour)) {
+		t.Errorf("settings are now %s, %v", settings, err)
+	}
+}
+
+// Who reads a directory lets nobody else in; beside the socket of a server that was killed the error said only that it does not answer.
+func TestTwoReaders(t *testing.T) {
+	dir := t.TempDir()
+	j, err := Open(within(t), Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := s.CachedInfo().Config; c.MaxAge != 1000*time.Hour || c.MaxBytes != 5<<20 {
-		t.Errorf("limits are now %v, %d", c.MaxAge, c.MaxBytes)
+	closeJournal(t, j)
+	r, err := OpenReader(within(t), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeJournal(t, r)
+	if _, err := OpenReader(within(t), Options{Dir: dir}); !errors.Is(err, ErrInUse) || errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("without a socket: %v", err)
+	}
+	ln, err := net.Listen("unix", windowPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = ln.Close()
+	if _, err := OpenReader(within(t), Options{Dir: dir}); !errors.Is(err, ErrInUse) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("with a socket that nobody serves: %v", err)
+	}
+}
+
+// Who looked at the journal of a server that was down gave up for good what was older than its age limit; just what somebody may have
+// wanted to see.
+func TestReaderExpiresNothing(t *testing.T) {
+	dir := t.TempDir()
+	j, err := Open(within(t), Options{Dir: dir, RetainAge: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= 12; seq++ { // some files
+		appendOK(t, j, big("a", seq, 1<<20))
+	}
+	closeJournal(t, j)
+	<-time.After(time.Second) // until all are too old
+	// As a reader that was killed leaves it.
+	left := filepath.Join(dir, mirrorPrefix+"1")
+	if err := os.Mkdir(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := filesOf(t, dir)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(blockFileOf(t, dir)), "msgs", "2.blk")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenReader(within(t), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, r, 1, all); len(got) != 12 {
+		t.Errorf("%d entries", len(got))
 	}
 	closeJournal(t, r)
+	after := filesOf(t, dir)
+	for name, sum := range before {
+		if after[name] != sum {
+			t.Errorf("%s has been changed, or is not there any more", name)
+		}
+		delete(after, name)
+	}
+	if len(after) > 0 {
+		t.Errorf("left behind: %v", after)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("what another reader left: %v", err)
+	}
+}
+
+// filesOf are the sums of all files in a directory but its lock.
+func filesOf(t *testing.T, dir string) map[string][sha256.Size]byte {
+	t.Helper()
+	files := map[string][sha256.Size]byte{}
+	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || d.Name() == "lock" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files[path] = sha256.Sum256(data)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -33,7 +33,7 @@ type Options struct {
 	Replicas int    // in how many outside servers each entry is kept; 1. For URL only, and only when the stream is made
 
 	AppendTimeout time.Duration // 5 s; how long an entry is tried before it is refused
-	QueueBytes    int64         // 16 MiB may wait to be written; beyond it Append blocks
+	QueueBytes    int64         // 16 MiB of memory for what waits to be written; beyond it Append blocks
 	CacheBytes    int64         // 4 MiB of the last entries are kept in memory for those who follow
 
 	// OnHealth is told when entries cannot be written any more, with the reason, and with nil when they can
@@ -44,6 +44,13 @@ type Options struct {
 	OnWarning func(string)
 
 	readOnly bool
+
+	stall     time.Duration // 30 s; how long opening may stand still, for instance without a leader
+	tellAfter time.Duration // 5 s; how often it is told that the journal is being read
+	// brokenFor is how long the entries behind a refused one are refused too: time enough to resend it, and little for those who
+	// never will. 2 s.
+	brokenFor  time.Duration
+	ackTimeout time.Duration // 2 s; how long an answer is awaited over a connection that stands
 }
 
 // Limits of a block.
@@ -104,6 +111,18 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 4 << 20
+	}
+	if o.stall == 0 {
+		o.stall = setUpTimeout
+	}
+	if o.brokenFor == 0 {
+		o.brokenFor = 2 * time.Second
+	}
+	if o.ackTimeout == 0 {
+		o.ackTimeout = 2 * time.Second
+	}
+	if o.tellAfter == 0 {
+		o.tellAfter = 5 * time.Second
 	}
 	if o.OnHealth == nil {
 		o.OnHealth = func(error) {}

@@ -4,6 +4,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,4 +74,51 @@ func TestWrongPermissions(t *testing.T) {
 	if out := run(theirs); !strings.Contains(out, hint) {
 		t.Errorf("one file of another user: %s", out)
 	}
+}
+
+// Root's look at the journal of a server that had crashed left root's files in it, and the server could not start.
+func TestRootReadsNothingOfOthers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, who may read what is another user's")
+	}
+	origin := t.TempDir()
+	j := openJournal(t, Options{Dir: origin})
+	appendOK(t, j, series("a", "b", 1, 100)...)
+	dir := filepath.Join(t.TempDir(), "crashed")
+	copyDir(t, dir, origin)
+	chown := func(dir string, uid int) {
+		t.Helper()
+		if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			return errors.Join(err, os.Chown(path, uid, uid))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chown(dir, 65534)
+	if _, err := OpenReader(within(t), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "run it as user 65534") {
+		t.Errorf("opened: %v", err)
+	}
+	if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid == 0 {
+			t.Errorf("now root's: %s", path)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	// While the server runs nothing is left behind.
+	chown(origin, 65534)
+	r, err := OpenReader(within(t), Options{Dir: origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, r, 1, all); len(got) != 100 {
+		t.Errorf("%d entries", len(got))
+	}
+	closeJournal(t, r)
+	chown(origin, 0)
 }

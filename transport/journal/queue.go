@@ -16,7 +16,13 @@ type waiting struct {
 	key   key    // if entry.Seq is not 0
 	since time.Time
 	done  func(uint64, bool, error)
+	err   error // that it is refused with; it only waits for its turn
 }
+
+// waitingBytes is what an entry that waits takes in memory beside data, about.
+const waitingBytes = 512
+
+func (w *waiting) size() int64 { return int64(len(w.data)) + waitingBytes }
 
 // entryOverhead is what an entry needs in a block beside its own bytes, at most.
 const entryOverhead = 8
@@ -27,7 +33,8 @@ type queue struct {
 
 	mu     sync.Mutex
 	items  []*waiting
-	bytes  int64
+	bytes  int64 // that they take in memory
+	data   int   // bytes that go into blocks
 	closed bool
 	room   chan struct{} // closed and replaced when something leaves; nil if nobody waits for that
 	filled chan struct{} // holds one token when something may be there
@@ -40,7 +47,7 @@ func (q *queue) init(limit int64) {
 
 // put appends w; it waits for room until ctx ends.
 func (q *queue) put(ctx context.Context, w *waiting) error {
-	size := int64(len(w.data))
+	size := w.size()
 	q.mu.Lock()
 	for q.bytes+size > q.limit && len(q.items) > 0 && !q.closed {
 		if q.room == nil {
@@ -62,6 +69,7 @@ func (q *queue) put(ctx context.Context, w *waiting) error {
 	w.since = time.Now()
 	q.items = append(q.items, w)
 	q.bytes += size
+	q.data += len(w.data)
 	select {
 	case q.filled <- struct{}{}:
 	default:
@@ -82,23 +90,26 @@ func (q *queue) take(maxEntries int, maxBytes int) []*waiting {
 		bytes += size
 		n++
 	}
-	return q.remove(n, bytes)
+	return q.remove(n)
 }
 
 // takeAll removes everything.
 func (q *queue) takeAll() []*waiting {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.remove(len(q.items), int(q.bytes))
+	return q.remove(len(q.items))
 }
 
-func (q *queue) remove(n, bytes int) []*waiting {
+func (q *queue) remove(n int) []*waiting {
 	taken := make([]*waiting, n)
 	copy(taken, q.items)
 	rest := copy(q.items, q.items[n:])
 	clear(q.items[rest:])
 	q.items = q.items[:rest]
-	q.bytes -= int64(bytes)
+	for _, w := range taken {
+		q.bytes -= w.size()
+		q.data -= len(w.data)
+	}
 	if q.room != nil && n > 0 {
 		close(q.room)
 		q.room = nil
@@ -116,7 +127,7 @@ func (q *queue) remove(n, bytes int) []*waiting {
 func (q *queue) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) >= maxBlockEntries || q.bytes >= maxBlockBytes
+	return len(q.items) >= maxBlockEntries || q.data >= maxBlockBytes
 }
 
 // close lets nothing in any more.

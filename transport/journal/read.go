@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -41,9 +42,7 @@ func (j *Journal) Read(ctx context.Context, from, to uint64) iter.Seq2[transport
 func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.JournalEntry) error) error {
 	c := &cursor{j: j, next: max(from, 1)}
 	defer c.close()
-	j.mu.Lock()
-	c.next = min(c.next, j.table.next)
-	j.mu.Unlock()
+	begun := false
 	backoff := 10 * time.Millisecond
 	for {
 		if ctx.Err() != nil {
@@ -51,6 +50,9 @@ func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.J
 		}
 		j.mu.Lock()
 		changed := j.changed
+		if !begun && !j.loading {
+			c.next, begun = min(c.next, j.table.next), true
+		}
 		j.mu.Unlock()
 		entries, err := c.step(ctx)
 		switch {
@@ -86,7 +88,14 @@ func (j *Journal) Tail(ctx context.Context, from uint64, next func([]transport.J
 
 // Locate is that of [transport.Journal].
 func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uint64, error) {
-	first, next, err := j.bounds(ctx)
+	x, err := j.store.extent(ctx)
+	if err == nil && (!start.Time.IsZero() || start.Last > 0) {
+		err = j.reach(ctx, x)
+	}
+	if err != nil {
+		return 0, err
+	}
+	first, next, err := j.bounds(ctx, x.first)
 	if err != nil {
 		return 0, err
 	}
@@ -111,20 +120,47 @@ func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uin
 	return first, nil
 }
 
-// bounds returns the offset of the oldest entry, and that of the next one; they are the same if there is none.
-func (j *Journal) bounds(ctx context.Context) (first, next uint64, err error) {
-	x, err := j.store.extent(ctx)
-	if err != nil {
-		return 0, 0, err
+// reach waits until this node has what the stream had: it may be behind the server that leads it, and would say of what others were
+// acknowledged that it is not there; or know another stream, from before this one was made.
+func (j *Journal) reach(ctx context.Context, x extent) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	for first := true; ; first = false {
+		j.mu.Lock()
+		applied, id, loading, changed := j.table.applied, j.table.id, j.loading, j.changed
+		j.mu.Unlock()
+		switch {
+		case loading:
+			return errLoading()
+		case applied >= x.last && id == x.id:
+			return nil
+		}
+		if !first {
+			j.lost() // where it does not come by itself, the writer reads it
+		}
+		again := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-changed:
+		case <-again.C:
+		case <-j.ended:
+			return transport.ErrJournalClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: this node has block %d of %d: %w", transport.ErrJournalUnavailable, applied, x.last, context.Cause(ctx))
+		}
+		again.Stop()
 	}
-	return j.boundsFrom(ctx, x.first)
 }
 
-func (j *Journal) boundsFrom(ctx context.Context, seq uint64) (first, next uint64, err error) {
+// bounds returns the offset of the oldest entry, which the message with sequence number seq holds, and that of the next one; they are the
+// same if there is none.
+func (j *Journal) bounds(ctx context.Context, seq uint64) (first, next uint64, err error) {
 	j.mu.Lock()
 	next, known := j.table.next, j.first
-	applied := j.table.applied
+	applied, loading := j.table.applied, j.loading
 	j.mu.Unlock()
+	if loading {
+		return 0, 0, errLoading()
+	}
 	if known.seq == seq && known.offset != 0 {
 		return known.offset, next, nil
 	}
@@ -150,7 +186,10 @@ func (j *Journal) State(ctx context.Context) (transport.JournalState, error) {
 	if err != nil {
 		return transport.JournalState{}, err
 	}
-	first, next, err := j.boundsFrom(ctx, x.first)
+	if err := j.reach(ctx, x); err != nil {
+		return transport.JournalState{}, err
+	}
+	first, next, err := j.bounds(ctx, x.first)
 	if err != nil {
 		return transport.JournalState{}, err
 	}

@@ -15,6 +15,9 @@ import (
 	"tbmsock/transport/journal"
 )
 
+// patience bounds every wait of a test: some send 240,000 events, on a machine that may have other things to do.
+const patience = 5 * time.Minute
+
 // relay is a server with a journal in memory, as the server role puts them together.
 type relay struct {
 	t    *testing.T
@@ -80,7 +83,7 @@ func (r *relay) client(opts transport.ClientOptions, before func(*transport.Clie
 	r.t.Cleanup(func() { stop(); <-done })
 	select {
 	case <-connected:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatal("not connected")
 	}
 	return c
@@ -89,7 +92,7 @@ func (r *relay) client(opts transport.ClientOptions, before func(*transport.Clie
 // ask emits and returns the answer.
 func (r *relay) ask(c *transport.Client, event string, arg any) transport.Ack {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	args, err := c.EmitAck(ctx, event, arg)
 	if err != nil {
@@ -142,7 +145,7 @@ func (s *seen) on(c *transport.Client) {
 
 func (s *seen) wait(t *testing.T, what string, ok func(*seen) bool) {
 	t.Helper()
-	deadline := time.NewTimer(60 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
 		s.mu.Lock()
@@ -254,7 +257,7 @@ func TestSeamHasNoHoleAndNoRepeat(t *testing.T) {
 				return
 			}
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		published <- pub.Flush(ctx)
 	}()
@@ -332,7 +335,7 @@ func TestSlowFollowerLosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := pub.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -348,7 +351,7 @@ func TestSlowFollowerLosesNothing(t *testing.T) {
 
 // What the journal cannot take reaches nobody; the publisher sends it again, in its order, until it is taken.
 func TestFullJournalDelaysThePublisher(t *testing.T) {
-	r := startRelay(t, journal.Options{RetainBytes: 1 << 20, RetainAge: 4 * time.Second, RefuseWhenFull: true}, 0)
+	r := startRelay(t, journal.Options{RetainBytes: 1 << 20, RetainAge: 20 * time.Second, RefuseWhenFull: true}, 0)
 	var s seen
 	r.client(transport.ClientOptions{}, s.on)
 	delayed := make(chan *transport.AckError, 100)
@@ -374,10 +377,10 @@ func TestFullJournalDelaysThePublisher(t *testing.T) {
 		if e.Code != transport.CodeJournalFull {
 			t.Errorf("delayed for %v", e)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a full journal delays nobody")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := pub.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -417,7 +420,15 @@ func TestClientFollowsOverBrokenConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	<-joins
+	joined := func() {
+		t.Helper()
+		select {
+		case <-joins:
+		case <-time.After(patience):
+			t.Fatal("it does not join")
+		}
+	}
+	joined()
 	for i := 1; i <= 600; i++ {
 		b, err := json.Marshal(packetOf(i, "ops"))
 		if err != nil {
@@ -429,7 +440,7 @@ func TestClientFollowsOverBrokenConnections(t *testing.T) {
 		if i%200 == 0 {
 			c.Hold()
 			c.Release()
-			<-joins
+			joined()
 		}
 	}
 	s.wait(t, "everything", func(s *seen) bool { return len(s.seqs) >= 600 })

@@ -12,6 +12,7 @@ type serverLog struct {
 
 	mu   sync.Mutex
 	last string
+	n    int // how much it has said
 }
 
 func (l *serverLog) tell(format string, v ...any) {
@@ -21,6 +22,7 @@ func (l *serverLog) tell(format string, v ...any) {
 	s := fmt.Sprintf(format, v...)
 	l.mu.Lock()
 	l.last = s
+	l.n++
 	l.mu.Unlock()
 	l.warn(s)
 }
@@ -33,6 +35,13 @@ func (l *serverLog) latest(what string) string {
 		return what
 	}
 	return l.last
+}
+
+// count is how much the server has said.
+func (l *serverLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
 }
 
 // forget lets latest begin anew.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +25,8 @@ type store struct {
 	window   string    // path of the socket through which another process's journal is read; else empty
 	onLive   func(*message)
 	onLost   func() // messages for onLive may have been missed
+
+	maxMessage atomic.Int64 // what the stream takes as one message, as seen last; 0 or less if it has no limit of its own
 
 	mu sync.RWMutex // held for writing while the embedded server is started again
 	nc *nats.Conn   // nil while there is none
@@ -57,23 +61,25 @@ func (s *store) tableStream() string  { return s.opts.Stream + "_table" }
 
 // open connects, and makes the streams unless the journal is only to be read.
 func (s *store) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setUpTimeout)
-	defer cancel()
 	s.up, s.lost = context.WithCancel(context.Background())
 	if s.opts.URL == "" {
 		var err error
 		s.embedded, err = newEmbedded(s.opts)
-		if errors.Is(err, ErrInUse) && s.opts.readOnly {
-			// The process that uses it lets others read.
-			if _, statErr := os.Stat(windowPath(s.opts.Dir)); statErr == nil {
-				s.window, err = windowPath(s.opts.Dir), nil
+		if s.opts.readOnly && (errors.Is(err, ErrInUse) || errors.Is(err, errOtherUser)) {
+			// A server that uses it lets others read.
+			path := windowPath(s.opts.Dir)
+			if nc, dialErr := net.Dial("unix", path); dialErr == nil {
+				_ = nc.Close()
+				s.window, err = path, nil
+			} else if !errors.Is(dialErr, os.ErrNotExist) {
+				err = fmt.Errorf("%w; nor does it answer: %w", err, dialErr)
 			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(ctx, setUpTimeout); err != nil {
 		if s.embedded != nil {
 			err = errors.Join(fmt.Errorf("journal in %s: %w", s.place(), err), s.embedded.close())
 		} else {
@@ -98,7 +104,8 @@ func (s *store) place() string {
 	return redact(s.opts.URL)
 }
 
-func (s *store) connect(ctx context.Context) error {
+// connect makes the connections and the streams, within a time that does not count the start of an embedded server, which reads files.
+func (s *store) connect(ctx context.Context, timeout time.Duration) error {
 	options := []nats.Option{
 		nats.Name("tbmsock " + s.opts.Node),
 		nats.MaxReconnects(-1),
@@ -122,6 +129,8 @@ func (s *store) connect(ctx context.Context) error {
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	var nc, rc *nats.Conn
 	fail := func(err error) error {
 		for _, c := range []*nats.Conn{nc, rc} {
@@ -135,7 +144,7 @@ func (s *store) connect(ctx context.Context) error {
 		return err
 	}
 	var err error
-	nc, err = s.dial(append(options, nats.DisconnectErrHandler(func(*nats.Conn, error) { s.down() })))
+	nc, err = s.dial(append(options, nats.DisconnectErrHandler(func(nc *nats.Conn, _ error) { s.down(nc) })))
 	if err == nil {
 		// For as many messages as get asks for; the default of 64 Ki costs 512 KiB a call.
 		rc, err = s.dial(append(options, nats.SyncQueueLen(fetchMessages+16)))
@@ -178,10 +187,18 @@ func (s *store) dial(options []nats.Option) (*nats.Conn, error) {
 	return nats.Connect(s.opts.URL, options...)
 }
 
-// down ends the wait for answers that a lost connection owes, and lets the next connection begin anew.
-func (s *store) down() {
+// down ends the wait for answers that a lost connection owes, and lets the next connection begin anew. It may be called late, when there
+// is another one already.
+func (s *store) down(nc *nats.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.nc == nc {
+		s.answersEnd()
+	}
+}
+
+// answersEnd is for when s.mu is held.
+func (s *store) answersEnd() {
 	s.lost()
 	s.up, s.lost = context.WithCancel(context.Background())
 }
@@ -249,10 +266,11 @@ func (s *store) makeStreams(ctx context.Context, js jetstream.JetStream) error {
 		c.Subjects = []string{s.tableSubject()}
 		c.MaxMsgsPerSubject, c.AllowDirect = 1, true
 	}
-	if err := s.makeStream(ctx, js, s.opts.Stream, storage, "telemetry events of tbmsock", blocks); err != nil {
+	// The table first: it knows the journal's id where the other has been lost.
+	if err := s.makeStream(ctx, js, s.tableStream(), storage, "which events the journal of tbmsock has", table); err != nil {
 		return err
 	}
-	return s.makeStream(ctx, js, s.tableStream(), storage, "which events the journal of tbmsock has", table)
+	return s.makeStream(ctx, js, s.opts.Stream, storage, "telemetry events of tbmsock", blocks)
 }
 
 func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name string, storage jetstream.StorageType, description string, set func(*jetstream.StreamConfig)) error {
@@ -264,11 +282,18 @@ func (s *store) makeStream(ctx context.Context, js jetstream.JetStream, name str
 		return ErrNoJournal
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		c := jetstream.StreamConfig{Name: name, Description: description, Storage: storage, Replicas: s.opts.Replicas}
+		id, known := newID(), false
 		if name == s.opts.Stream {
-			c.Metadata = map[string]string{idKey: newID()}
+			if id, known, err = s.idAgain(ctx, js, id); err != nil {
+				break
+			}
+			c.Metadata = map[string]string{idKey: id}
 		}
 		set(&c)
-		_, err = js.CreateStream(ctx, c)
+		stream, err = js.CreateStream(ctx, c)
+		if err == nil && (known || name == s.opts.Stream && stream.CachedInfo().State.LastSeq > 0) {
+			s.opts.OnWarning(remade(id, known))
+		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another node, just now, with an id of its own
 			err = errStreamIsNew
 		}
@@ -304,7 +329,7 @@ func sameLimits(a, b jetstream.StreamConfig) bool {
 func (s *store) restart(ctx context.Context) error {
 	s.disconnect()
 	s.embedded.stop()
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(ctx, s.opts.AppendTimeout); err != nil {
 		return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
 	return nil
@@ -314,6 +339,7 @@ func (s *store) disconnect() {
 	s.mu.Lock()
 	nc, rc := s.nc, s.rc
 	s.nc, s.rc, s.js = nil, nil, nil
+	s.answersEnd()
 	s.mu.Unlock()
 	if nc != nil {
 		nc.Close()

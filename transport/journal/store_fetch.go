@@ -104,6 +104,7 @@ func (s *store) extent(ctx context.Context) (extent, error) {
 		return extent{}, fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
 	}
 	st, id := stream.CachedInfo().State, journalID(stream.CachedInfo())
+	s.maxMessage.Store(int64(stream.CachedInfo().Config.MaxMsgSize))
 	if st.Msgs == 0 {
 		return extent{id: id, first: st.LastSeq + 1, last: st.LastSeq}, nil
 	}

@@ -43,17 +43,27 @@ const (
 	codeMessageTooLarge   = 10054
 )
 
-// ackTimeout bounds the wait for an answer over a connection that stands.
-const ackTimeout = 2 * time.Second
-
 // request publishes the message and waits for JetStream's answer.
 func (s *store) request(ctx context.Context, m *nats.Msg) (uint64, error) {
 	nc, _, err := s.conn()
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	wait := s.opts.ackTimeout
+	if s.embedded != nil {
+		wait = max(wait, s.opts.AppendTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	if m := s.embedded; m != nil {
+		// A slow disk is waited for. After an error nothing comes, and the server has said what it is.
+		said := m.log.count()
+		defer time.AfterFunc(s.opts.ackTimeout, func() {
+			if m.log.count() != said {
+				cancel()
+			}
+		}).Stop()
+	}
 	s.mu.RLock()
 	up := s.up
 	s.mu.RUnlock()

@@ -91,6 +91,7 @@ type table struct {
 	next    uint64 // offset of the next entry
 	stored  int64  // time of the latest block, Unix nanoseconds
 	missing uint64 // messages that the stream lacked when it was read
+	id      string // of the journal
 	runs    map[key]*run
 
 	recent map[place]uint64 // offset of the latest entries
@@ -191,6 +192,7 @@ func (t *table) byAge() []key {
 //	  sfixed64 stored = 4;     // of that block
 //	  repeated Run run = 5;
 //	  uint64 missing = 6;      // messages that the stream lacks between its first and its last
+//	  string id = 7;           // of the journal, which the stream's settings have too
 //	}
 //	message Run {
 //	  bytes key = 1; uint64 vague = 2; uint64 last = 3;
@@ -205,6 +207,7 @@ const (
 	tableFieldStored
 	tableFieldRun
 	tableFieldMissing
+	tableFieldID
 )
 
 const (
@@ -227,6 +230,8 @@ func (t *table) marshal() []byte {
 	dst = protowire.AppendTag(dst, tableFieldStored, protowire.Fixed64Type)
 	dst = protowire.AppendFixed64(dst, uint64(t.stored))
 	dst = number(dst, tableFieldMissing, t.missing)
+	dst = protowire.AppendTag(dst, tableFieldID, protowire.BytesType)
+	dst = protowire.AppendString(dst, t.id)
 	var buf, spans []byte
 	for _, k := range slices.Backward(t.byAge()) {
 		r := t.runs[k]
@@ -271,6 +276,8 @@ func parseTable(data []byte) (*table, error) {
 			t.stored = int64(u)
 		case num == tableFieldMissing && kind == protowire.VarintType:
 			t.missing = u
+		case num == tableFieldID && kind == protowire.BytesType:
+			t.id = string(v)
 		case num == tableFieldRun && kind == protowire.BytesType:
 			return t.parseRun(v)
 		}

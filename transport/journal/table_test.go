@@ -1,12 +1,16 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"tbmsock/transport"
 )
@@ -111,6 +115,53 @@ func TestParseTableRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
+// fieldAndEntry is a field of a block's head, and an entry behind it.
+func fieldAndEntry(n protowire.Number, v uint64) []byte {
+	e := entry("tbm-1", "b", 1)
+	data := protowire.AppendVarint(protowire.AppendTag(nil, n, protowire.VarintType), v)
+	return protowire.AppendBytes(protowire.AppendTag(data, blockFieldEntry, protowire.BytesType), appendEntry(nil, &e))
+}
+
+// A message of somebody else's with two counts ended the process, on every node, and again at every start.
+func TestBlockWithTwoCounts(t *testing.T) {
+	j := &Journal{opts: Options{Node: "n"}, table: newTable()}
+	e := entry("tbm-1", "b", 1)
+	block := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}}, time.Unix(1, 0)).data
+	for _, c := range []struct {
+		name string
+		more []byte
+		want string
+	}{
+		{"another count", fieldAndEntry(blockFieldCount, 2), "field 3 stands behind an entry"},
+		{"another offset", fieldAndEntry(blockFieldBase, 5), "field 2 stands behind an entry"},
+		{"one entry more", fieldAndEntry(15, 1), "more entries than the 1 it counts"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := parseBlock(append(bytes.Clone(block), c.more...), true); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("taken: %v", err)
+			}
+		})
+	}
+}
+
+// A message that only says that it holds many entries got the memory for them.
+func TestBlockTakesWhatItHolds(t *testing.T) {
+	b := &block{base: 1, count: maxBlockEntries, stored: time.Unix(1, 0), node: "n", id: 1}
+	data := append(b.appendHead(nil), blockFieldEntry<<3|2, 2, entryFieldJSON<<3|2, 0)
+	if allocated := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			_, _ = parseBlock(data, true)
+		}
+	}).AllocedBytesPerOp(); allocated > 8<<10 {
+		t.Errorf("%d bytes are allocated for %d", allocated, len(data))
+	}
+	b.count = maxBlockEntries + 1
+	data = append(b.appendHead(nil), data[len(data)-4:]...)
+	if _, err := parseBlock(data, true); err == nil || !strings.Contains(err.Error(), "none has more than") {
+		t.Errorf("taken: %v", err)
+	}
+}
+
 // FuzzBlock: whatever stands in the stream, reading it neither panics nor makes entries up.
 func FuzzBlock(f *testing.F) {
 	j := &Journal{opts: Options{Node: "n"}, table: newTable()}
@@ -119,6 +170,8 @@ func FuzzBlock(f *testing.F) {
 	p := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}}, time.Unix(1, 0))
 	f.Add(p.data)
 	f.Add([]byte{})
+	f.Add(append(bytes.Clone(p.data), fieldAndEntry(blockFieldCount, 2)...))
+	f.Add(append(bytes.Clone(p.data), fieldAndEntry(blockFieldBase, 2)...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := parseBlock(data, true)
 		if err != nil {
