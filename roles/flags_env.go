@@ -2,6 +2,7 @@ package roles
 
 import (
 	"flag"
+	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -20,4 +21,32 @@ func (f layeredFlag) Apply(set *flag.FlagSet) error {
 	err := f.GenericFlag.Apply(set)
 	f.Value.(interface{ endOfEnvironment() }).endOfEnvironment()
 	return err
+}
+
+// withoutEnv returns copies of the flags that stand on the command line alone.
+func withoutEnv(flags ...cli.Flag) []cli.Flag {
+	bare := make([]cli.Flag, len(flags))
+	for i, f := range flags {
+		switch f := f.(type) {
+		case layeredFlag:
+			own := *f.GenericFlag
+			own.EnvVars = nil
+			bare[i] = layeredFlag{&own}
+		case *cli.GenericFlag:
+			own := *f
+			own.EnvVars = nil
+			bare[i] = &own
+		case *cli.StringFlag:
+			own := *f
+			own.EnvVars = nil
+			bare[i] = &own
+		case *cli.BoolFlag:
+			own := *f
+			own.EnvVars = nil
+			bare[i] = &own
+		default:
+			panic(fmt.Sprintf("flag --%s is of a kind that is not known here: %T", f.Names()[0], f))
+		}
+	}
+	return bare
 }

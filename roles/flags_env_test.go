@@ -2,6 +2,7 @@ package roles
 
 import (
 	"bytes"
+	"flag"
 	"strings"
 	"testing"
 
@@ -30,5 +31,22 @@ func TestListFlagReplacesTheEnvironment(t *testing.T) {
 				t.Errorf("%v: help does not name the variable:\n%s", err, out.String())
 			}
 		})
+	}
+}
+
+// Every flag of the parts can be had without its variable.
+func TestFlagsWithoutEnvironment(t *testing.T) {
+	for _, all := range [][]cli.Flag{serverFlags(), telemetryFlags(), loggerFlags(), logFlags()} {
+		for i, f := range withoutEnv(all...) {
+			name := f.Names()[0]
+			t.Setenv(env(name)[0], "nonsense")
+			set := flag.NewFlagSet("", flag.ContinueOnError)
+			if err := f.Apply(set); err != nil || f.IsSet() {
+				t.Errorf("--%s: %v, set: %v", name, err, f.IsSet())
+			}
+			if vars := all[i].(cli.DocGenerationFlag).GetEnvVars(); len(vars) != 1 {
+				t.Errorf("--%s itself has lost its variable: %v", name, vars)
+			}
+		}
 	}
 }
