@@ -123,13 +123,17 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 	}
 	// It was only read: nothing can be lost now.
 	err = errors.Join(err, j.Close(context.WithoutCancel(c.Context)))
-	if err != nil && c.Err() != nil {
-		return nil // whoever asked has had enough
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case c.Err() == nil:
 		return fail(err)
+	case c.Bool("follow"):
+		return nil // it ends in no other way
+	case errors.Is(err, context.Canceled):
+		return fail(errors.New("interrupted before it was done"))
 	}
-	return nil
+	return fail(err)
 }
 
 func journalStart(c *cli.Context) (transport.JournalStart, error) {

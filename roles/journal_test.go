@@ -6,11 +6,15 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"tbmsock/transport"
 	"tbmsock/transport/journal"
@@ -253,5 +257,48 @@ func TestJournalUsage(t *testing.T) {
 	none := filepath.Join(dir, "none")
 	if code, _, errOut := command(t, "journal", "ls", "--data-dir", none); code != exitError || errOut != "tbmsock journal ls: journal in "+none+": there is no journal\n" {
 		t.Errorf("code %d, %s", code, errOut)
+	}
+}
+
+// A command that was interrupted once ended with code 0 and said nothing: a script took a journal for verified, and a file
+// for written.
+func TestJournalInterrupted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	closeJournal(t, fill(t, dir))
+	file := filepath.Join(t.TempDir(), "all.jsonl")
+	for _, tc := range []struct {
+		name string
+		args []string
+		run  func(*cli.Context, *journalReader) error
+		want string
+	}{
+		{"journal ls", nil, journalList, "tbmsock journal ls: interrupted before it was done"},
+		{"journal verify", nil, journalVerify, "tbmsock journal verify: interrupted before it was done"},
+		{"journal export", []string{"--output", file}, journalExport, "tbmsock journal export: interrupted before it was done"},
+		{"journal cat", nil, journalCat, "tbmsock journal cat: interrupted before it was done"},
+		{"journal cat", []string{"--follow"}, journalCat, ""}, // which ends in no other way
+	} {
+		t.Run(strings.Join(append([]string{tc.name}, tc.args...), " "), func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			app := &cli.App{
+				Writer: io.Discard, ErrWriter: os.Stderr,
+				Flags: slices.Concat(journalPlaceFlags(), journalRangeFlags(), logFlags(), []cli.Flag{
+					choiceFlag("format", "", "json"), textFlag("output", "", ""), &cli.BoolFlag{Name: "follow"}}),
+				Action: func(c *cli.Context) error {
+					return runJournal(c, tc.name, func(c *cli.Context, r *journalReader) error {
+						interrupt()
+						return tc.run(c, r)
+					})
+				},
+			}
+			err := app.RunContext(ctx, append([]string{"tbmsock", "--data-dir", dir}, tc.args...))
+			if got := fmt.Sprint(err); got != tc.want && (err != nil || tc.want != "") {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+	if files, _ := filepath.Glob(file + "*"); len(files) > 0 {
+		t.Errorf("an export that was interrupted leaves %v", files)
 	}
 }
