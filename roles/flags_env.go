@@ -23,6 +23,21 @@ func (f layeredFlag) Apply(set *flag.FlagSet) error {
 	return err
 }
 
+// layeredText is a text that knows whether it stands on the command line.
+type layeredText struct {
+	text  string
+	given bool
+}
+
+func (v *layeredText) String() string { return v.text }
+
+func (v *layeredText) Set(s string) error {
+	v.text, v.given = s, true
+	return nil
+}
+
+func (v *layeredText) endOfEnvironment() { v.given = false }
+
 // withoutEnv returns copies of the flags that stand on the command line alone.
 func withoutEnv(flags ...cli.Flag) []cli.Flag {
 	bare := make([]cli.Flag, len(flags))

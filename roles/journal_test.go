@@ -154,10 +154,62 @@ func TestJournalCommand(t *testing.T) {
 			if files, _ := filepath.Glob(file + "*"); len(files) != 1 {
 				t.Errorf("export leaves %v", files)
 			}
+			exportAgain(t, place, file)
 
 			verified := journal("verify")
 			if !strings.Contains(verified, "tbm-1 b: seq 1 to 6: 2 missing in 2 gaps, 1 came late\n") || !strings.Contains(verified, "11 entries, offsets 1 to 11 without a hole, each readable, none twice\n") {
 				t.Errorf("verify: %s", verified)
+			}
+		})
+	}
+}
+
+// An export once renamed over a file without asking.
+func exportAgain(t *testing.T, place []string, file string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"journal", "export", "--output", file}, place...)
+	code, out, errOut := command(t, args...)
+	if want := "tbmsock journal export: --output " + file + ": the file is there already; name another, or replace it with --force\n"; code != exitError || out != "" || errOut != want {
+		t.Errorf("code %d, %s%s, want %s", code, out, errOut, want)
+	}
+	if files, _ := filepath.Glob(file + "*"); len(files) != 1 {
+		t.Errorf("an export that was refused leaves %v", files)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "mine" {
+		t.Errorf("the file holds %q, %v", data, err)
+	}
+	if code, out, errOut := command(t, append(args, "--force")...); code != 0 || out != "11 entries written to "+file+"\n" {
+		t.Errorf("with --force: code %d, %s%s", code, out, errOut)
+	}
+}
+
+// What the environment says for a server or a logger once broke the journal's commands: TBMSOCK_SINCE=all is no time for
+// them, and TBMSOCK_NATS stood against --data-dir.
+func TestJournalLeavesTheEnvironmentOfOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	closeJournal(t, fill(t, dir))
+	output := filepath.Join(t.TempDir(), "logged.csv")
+	for name, value := range map[string]string{"SINCE": "all", "FROM": "2026-01-05T06:00:00Z", "SOURCE": "tbm-2", "FORMAT": "text", "OUTPUT": output} {
+		t.Setenv("TBMSOCK_"+name, value)
+	}
+	for _, tc := range []struct{ name, env, args, want string }{
+		{"directory on the command line", "TBMSOCK_NATS=nats://127.0.0.1:1", "cat --from 10 --data-dir " + dir, `{"offset":10`},
+		{"directory in the environment", "TBMSOCK_DATA_DIR=" + dir, "cat --last 1", `{"offset":11`},
+		{"cluster on the command line", "TBMSOCK_DATA_DIR=" + dir, "cat --nats nats://127.0.0.1:1", "tbmsock journal cat: journal at nats://127.0.0.1:1: "},
+		{"both in the environment", "TBMSOCK_DATA_DIR=" + dir + " TBMSOCK_NATS=nats://127.0.0.1:1", "cat", "tbmsock journal cat: journal at nats://127.0.0.1:1: "},
+		{"every source", "", "verify --data-dir " + dir, "tbm-1 b: seq 1 to 6"},
+		{"no output", "", "export --data-dir " + dir, "tbmsock journal export: name the file"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, e := range strings.Fields(tc.env) {
+				name, value, _ := strings.Cut(e, "=")
+				t.Setenv(name, value)
+			}
+			if _, out, errOut := command(t, append([]string{"journal"}, strings.Fields(tc.args)...)...); !strings.HasPrefix(out+errOut, tc.want) {
+				t.Errorf("%s%s, want %s", out, errOut, tc.want)
 			}
 		})
 	}
