@@ -38,18 +38,6 @@ func journalPlace(c *cli.Context) (journal.Options, error) {
 	return journal.Options{Dir: dir.text}, nil
 }
 
-// journalRangeFlags say which of its entries. Other commands have flags of the same names that mean something else.
-func journalRangeFlags() []cli.Flag {
-	return []cli.Flag{
-		valueFlag("from", "offset to begin with", &countValue{min: 1, max: 1 << 62}),
-		valueFlag("to", "last offset", &countValue{min: 1, max: 1 << 62}),
-		valueFlag("last", "only so many of the latest entries", &countValue{min: 1, max: 1 << 62}),
-		valueFlag("since", "time to begin with, as in 2026-11-23T14:30:00Z, or how long ago, as in 2h", &momentValue{}),
-		valueFlag("until", "time to end before", &momentValue{}),
-		listFlag("source", "only entries of this source (repeatable)", nil),
-	}
-}
-
 func journalCommand() *cli.Command {
 	command := func(name, usage, example string, flags []cli.Flag, run func(*cli.Context, *journalReader) error) *cli.Command {
 		full := "journal " + name
@@ -105,7 +93,7 @@ type journalReader struct {
 
 func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalReader) error) error {
 	log := newLog(c, c.App.ErrWriter)
-	r := &journalReader{to: 1<<64 - 1, sources: listOf(c, "source"), format: "text"}
+	r := &journalReader{sources: listOf(c, "source"), format: "text"}
 	if c.Generic("format") != nil {
 		r.format = choiceOf(c, "format")
 	}
@@ -117,7 +105,7 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 	if name == "journal export" && c.String("output") == "" {
 		return &usageError{name, errors.New("name the file: --output monday.csv")}
 	}
-	start, err := journalStart(c)
+	span, err := journalRange(c, time.Now())
 	if err != nil {
 		return &usageError{name, err}
 	}
@@ -127,11 +115,8 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 		return fail(err)
 	}
 	r.journal = j
-	r.until = momentOf(c, "until")
-	if n := countOf(c, "to"); n > 0 {
-		r.to = uint64(n)
-	}
-	if r.from, err = j.Locate(c.Context, start); err == nil {
+	r.to, r.until = span.to, span.until
+	if r.from, err = j.Locate(c.Context, span.start); err == nil {
 		err = run(c, r)
 	}
 	// It was only read: nothing can be lost now.
@@ -147,27 +132,6 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 		return fail(errors.New("interrupted before it was done"))
 	}
 	return fail(err)
-}
-
-func journalStart(c *cli.Context) (transport.JournalStart, error) {
-	var s transport.JournalStart
-	given := 0
-	if n := countOf(c, "from"); n > 0 {
-		s.Offset = uint64(n)
-		given++
-	}
-	if n := countOf(c, "last"); n > 0 {
-		s.Last = uint64(n)
-		given++
-	}
-	if t := momentOf(c, "since"); !t.IsZero() {
-		s.Time = t
-		given++
-	}
-	if given > 1 {
-		return s, errors.New("use one of --from, --last and --since")
-	}
-	return s, nil
 }
 
 // errEnd ends a walk.

@@ -116,6 +116,8 @@ func TestJournalCommand(t *testing.T) {
 				"--source tbm-2":               "10",
 				"--source tbm-2 --source x":    "10",
 				"--since 1h --until 1h":        "",
+				"--until 1h --since 60m":       "",
+				"--from 4 --to 4":              "4",
 				"--until 2020-01-01T00:00:00Z": "",
 				"--since 2020-01-01T00:00:00Z --to 1 --format json": "1",
 			} {
@@ -291,15 +293,19 @@ func TestJournalVerifyFindsDamage(t *testing.T) {
 func TestJournalUsage(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{
-		"":                         "tbmsock journal: use ls, cat, export or verify",
-		"bogus":                    `tbmsock journal: unexpected argument "bogus"`,
-		"cat extra":                `tbmsock journal cat: unexpected argument "extra"`,
-		"cat --from 0":             "tbmsock journal cat: --from 0: use a whole number",
-		"cat --since yesterday":    "tbmsock journal cat: --since yesterday: use a time such as",
-		"cat --from 1 --last 2":    "tbmsock journal cat: use one of --from, --last and --since",
-		"ls --data-dir x --nats y": "tbmsock journal ls: use --data-dir or --nats, not both",
-		"export":                   "tbmsock journal export: name the file",
-		"export --format xml":      "tbmsock journal export: --format xml: use json or csv",
+		"":                      "tbmsock journal: use ls, cat, export or verify",
+		"bogus":                 `tbmsock journal: unexpected argument "bogus"`,
+		"cat extra":             `tbmsock journal cat: unexpected argument "extra"`,
+		"cat --from 0":          "tbmsock journal cat: --from 0: use a whole number",
+		"cat --since yesterday": "tbmsock journal cat: --since yesterday: use a time such as",
+		"cat --from 1 --last 2": "tbmsock journal cat: use one of --from, --last and --since",
+		// A range that ends before it begins was once taken for an empty one.
+		"cat --from 5 --to 3":      "tbmsock journal cat: --from 5 lies behind --to 3: nothing",
+		"ls --since 1h --until 2h": "tbmsock journal ls: --since 1h is later than --until 2h: nothing",
+		"ls --since 2026-01-02T00:00:00Z --until 2026-01-01T00:00:00Z": "tbmsock journal ls: --since 2026-01-02T00:00:00Z is later than --until 2026-01-01T00:00:00Z",
+		"ls --data-dir x --nats y":                                     "tbmsock journal ls: use --data-dir or --nats, not both",
+		"export":                                                       "tbmsock journal export: name the file",
+		"export --format xml":                                          "tbmsock journal export: --format xml: use json or csv",
 	} {
 		code, _, errOut := command(t, append([]string{"journal"}, strings.Fields(args)...)...)
 		if code != exitUsage || !strings.HasPrefix(errOut, want) {
