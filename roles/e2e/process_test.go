@@ -97,7 +97,8 @@ func pythonWithSocketIO(t *testing.T) string {
 // tbmsock builds the command, with the race detector as the tests have it.
 func tbmsock(t *testing.T) string {
 	return binary.get(t, func() (string, error) {
-		dir, err := os.MkdirTemp("", "tbmsock-e2e")
+		sweep(os.TempDir(), time.Now())
+		dir, err := os.MkdirTemp("", builtPrefix)
 		if err != nil {
 			return "", err
 		}
@@ -116,6 +117,9 @@ var built string // directory to remove at the end
 func TestMain(m *testing.M) {
 	if config := os.Getenv(natsChild); config != "" {
 		os.Exit(natsServer(config))
+	}
+	if os.Getenv(panicChild) != "" {
+		os.Exit(panics())
 	}
 	code := m.Run()
 	if built != "" {
@@ -158,7 +162,7 @@ func startWith(t *testing.T, env []string, name string, args ...string) *process
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := spawn(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
