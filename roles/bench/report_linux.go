@@ -37,6 +37,9 @@ func (l *load) beat() error {
 		// What is under way is lost: go on with the next.
 		l.forgiven = l.seq - (l.first - 1)
 		l.credit = 0
+		for _, c := range l.subs {
+			c.passed = l.seq
+		}
 	}
 	l.tell()
 	l.lastBeat = l.delivered
