@@ -192,6 +192,35 @@ func TestRepeatsAreNoArrivals(t *testing.T) {
 	}
 }
 
+// A load that had no time for its messages once published all that were due at once, and did not say so.
+func TestLateMessagesAreTold(t *testing.T) {
+	fd, err := unix.Open("/dev/null", unix.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	const burst, period = 5, 10 * time.Millisecond
+	for _, tc := range []struct {
+		name    string
+		took    time.Duration // for a delivery
+		limited bool
+	}{{"server slower than the load", time.Minute, false}, {"load as slow as the server", 50 * time.Millisecond, true}} {
+		l := &load{pub: &conn{fd: fd}, tmpl: newTemplate("e", "boot", "room", 300), opts: Options{Period: period}, phase: measuring, first: 1}
+		l.start = time.Now().Add(-burst * period)
+		if err := l.publish(burst); err != nil {
+			t.Fatal(err)
+		}
+		l.latency.add(tc.took)
+		r := l.finish()
+		if least := microseconds((burst - 1) * period); r.LateBy.Max < least || r.LateBy.Max > least+microseconds(time.Since(l.start)-(burst-1)*period) || r.LateBy.P50 >= r.LateBy.Max {
+			t.Errorf("%s: late by %v", tc.name, r.LateBy)
+		}
+		if r.Limited != tc.limited {
+			t.Errorf("%s: limited %v", tc.name, r.Limited)
+		}
+	}
+}
+
 // faultyServer is a bare relay from the last client to the others, with f between them.
 func faultyServer(t *testing.T, f func(n int, frame []byte, send func([]byte))) string {
 	t.Helper()

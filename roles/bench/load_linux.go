@@ -56,6 +56,7 @@ type load struct {
 	beats     int
 
 	latency, acks histogram
+	late          histogram // how long after its time each message was published
 	res           Result
 	window        histogram // latencies since the last line of progress
 	serverErr     error

@@ -15,8 +15,12 @@ func (l *load) publish(n int) error {
 	}
 	now := time.Since(l.start)
 	l.batch = l.batch[:0]
+	paced := l.phase == measuring && l.opts.Period > 0
 	for range n {
 		l.seq++
+		if paced {
+			l.late.add(max(0, now-l.begun-time.Duration(l.seq-l.first+1)*l.opts.Period))
+		}
 		l.sent[l.seq%history] = now
 		l.batch, l.space = l.tmpl.append(l.batch, l.space, l.seq, l.opts.Ack && l.opts.Revision != Bare)
 	}
