@@ -62,3 +62,22 @@ func TestSweep(t *testing.T) {
 		t.Errorf("left are %s", got)
 	}
 }
+
+// A port that was free a moment ago was once taken by the test of another checkout, and the server's test failed.
+func TestServerTriesItsPortAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	ln := listenAgain(t)
+	defer func() { _ = ln.Close() }()
+	addr := ln.Addr().String()
+	p := start(t, tbmsock(t), "server", "--listen", addr)
+	p.logged("address already in use")
+	_ = ln.Close()
+	if url := p.url(); url != "http://"+addr {
+		t.Errorf("listening on %s", url)
+	}
+	if strings.Contains(p.log(), "address already in use") {
+		t.Errorf("the log is that of another try:\n%s", p.log())
+	}
+}
