@@ -143,8 +143,3 @@ func version() string {
 	}
 	return v + " " + info.GoVersion
 }
-
-// env is the variable that a flag reads too.
-func env(flag string) []string {
-	return []string{"TBMSOCK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
-}

@@ -91,11 +91,12 @@ func runParts(ctx context.Context, ln net.Listener, server *serverRole, logger *
 	return errors.Join(sourceErr, loggerErr, <-serverDone)
 }
 
-// part makes a role from the demo's flags of the same names, and the values given.
+// part makes a role from the demo's flags of the same names, and the values given. The environment of a role's own command
+// is not for the demo: it may name the server, the cluster or the outbox of a real machine.
 func part[T any](c *cli.Context, flags []cli.Flag, make func(*cli.Context) (T, error), values map[string]string) (T, error) {
 	set := flag.NewFlagSet(c.Command.Name, flag.ContinueOnError)
 	var none T
-	for _, f := range append(flags, logFlags()...) {
+	for _, f := range withoutEnv(append(flags, logFlags()...)...) {
 		if err := f.Apply(set); err != nil {
 			return none, flagError(err)
 		}

@@ -20,21 +20,22 @@ const defaultDataDir = "tbmsock-data"
 // journalPlaceFlags say which journal is read.
 func journalPlaceFlags() []cli.Flag {
 	return []cli.Flag{
-		textFlag("data-dir", "directory of a server's journal; the server may be running", defaultDataDir),
-		textFlag("nats", "URL of the NATS cluster that keeps the journal, in place of a directory", ""),
+		layeredFlag{valueFlag("data-dir", "directory of a server's journal; the server may be running", &layeredText{text: defaultDataDir})},
+		layeredFlag{valueFlag("nats", "URL of the NATS cluster that keeps the journal, in place of a directory", &layeredText{})},
 	}
 }
 
-// journalRangeFlags say which of its entries.
-func journalRangeFlags() []cli.Flag {
-	return []cli.Flag{
-		valueFlag("from", "offset to begin with", &countValue{min: 1, max: 1 << 62}),
-		valueFlag("to", "last offset", &countValue{min: 1, max: 1 << 62}),
-		valueFlag("last", "only so many of the latest entries", &countValue{min: 1, max: 1 << 62}),
-		valueFlag("since", "time to begin with, as in 2026-11-23T14:30:00Z, or how long ago, as in 2h", &momentValue{}),
-		valueFlag("until", "time to end before", &momentValue{}),
-		listFlag("source", "only entries of this source (repeatable)", nil),
+// journalPlace is the journal that they name, as a server chooses: a cluster before a directory. What stands on the command
+// line goes before what the environment says for the server.
+func journalPlace(c *cli.Context) (journal.Options, error) {
+	dir, nats := c.Generic("data-dir").(*layeredText), c.Generic("nats").(*layeredText)
+	switch {
+	case dir.given && nats.given:
+		return journal.Options{}, errors.New("use --data-dir or --nats, not both")
+	case nats.text != "" && !dir.given:
+		return journal.Options{URL: nats.text}, nil
 	}
+	return journal.Options{Dir: dir.text}, nil
 }
 
 func journalCommand() *cli.Command {
@@ -45,7 +46,7 @@ func journalCommand() *cli.Command {
 			Usage:           usage,
 			Description:     "Example: tbmsock " + full + example,
 			HideHelpCommand: true,
-			Flags:           slices.Concat(journalPlaceFlags(), journalRangeFlags(), flags, logFlags()),
+			Flags:           slices.Concat(journalPlaceFlags(), withoutEnv(slices.Concat(journalRangeFlags(), flags)...), logFlags()),
 			OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return &usageError{full, flagError(err)} },
 			Action: func(c *cli.Context) error {
 				if c.Args().Present() {
@@ -66,6 +67,7 @@ func journalCommand() *cli.Command {
 		command("export", "write entries to a file, which is complete when it is there", " --since 2026-11-23T00:00:00Z --until 2026-11-24T00:00:00Z --output monday.csv --format csv", []cli.Flag{
 			choiceFlag("format", "form of an entry", "json", "csv"),
 			textFlag("output", "the file", ""),
+			&cli.BoolFlag{Name: "force", Usage: "replace a file that is there already"},
 		}, journalExport),
 		command("verify", "read everything, and tell what is missing, twice there or unreadable", "", nil, journalVerify),
 	}
@@ -91,20 +93,19 @@ type journalReader struct {
 
 func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalReader) error) error {
 	log := newLog(c, c.App.ErrWriter)
-	r := &journalReader{to: 1<<64 - 1, sources: listOf(c, "source"), format: "text"}
+	r := &journalReader{sources: listOf(c, "source"), format: "text"}
 	if c.Generic("format") != nil {
 		r.format = choiceOf(c, "format")
 	}
-	opts := journal.Options{URL: c.String("nats"), CacheBytes: 1, OnWarning: func(s string) { log.Warn(s) }}
-	if opts.URL == "" {
-		opts.Dir = c.String("data-dir")
-	} else if c.IsSet("data-dir") {
-		return &usageError{name, errors.New("use --data-dir or --nats, not both")}
+	opts, err := journalPlace(c)
+	if err != nil {
+		return &usageError{name, err}
 	}
+	opts.CacheBytes, opts.OnWarning = 1, func(s string) { log.Warn(s) }
 	if name == "journal export" && c.String("output") == "" {
 		return &usageError{name, errors.New("name the file: --output monday.csv")}
 	}
-	start, err := journalStart(c)
+	span, err := journalRange(c, time.Now())
 	if err != nil {
 		return &usageError{name, err}
 	}
@@ -114,43 +115,23 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 		return fail(err)
 	}
 	r.journal = j
-	r.until = momentOf(c, "until")
-	if n := countOf(c, "to"); n > 0 {
-		r.to = uint64(n)
-	}
-	if r.from, err = j.Locate(c.Context, start); err == nil {
+	r.to, r.until = span.to, span.until
+	if r.from, err = j.Locate(c.Context, span.start); err == nil {
 		err = run(c, r)
 	}
 	// It was only read: nothing can be lost now.
 	err = errors.Join(err, j.Close(context.WithoutCancel(c.Context)))
-	if err != nil && c.Err() != nil {
-		return nil // whoever asked has had enough
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case c.Err() == nil:
 		return fail(err)
+	case c.Bool("follow"):
+		return nil // it ends in no other way
+	case errors.Is(err, context.Canceled):
+		return fail(errors.New("interrupted before it was done"))
 	}
-	return nil
-}
-
-func journalStart(c *cli.Context) (transport.JournalStart, error) {
-	var s transport.JournalStart
-	given := 0
-	if n := countOf(c, "from"); n > 0 {
-		s.Offset = uint64(n)
-		given++
-	}
-	if n := countOf(c, "last"); n > 0 {
-		s.Last = uint64(n)
-		given++
-	}
-	if t := momentOf(c, "since"); !t.IsZero() {
-		s.Time = t
-		given++
-	}
-	if given > 1 {
-		return s, errors.New("use one of --from, --last and --since")
-	}
-	return s, nil
+	return fail(err)
 }
 
 // errEnd ends a walk.
@@ -205,6 +186,9 @@ func journalCat(c *cli.Context, r *journalReader) error {
 func journalExport(c *cli.Context, r *journalReader) (err error) {
 	name := c.String("output")
 	part := name + ".part"
+	if err := mayWrite(name, c.Bool("force")); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
@@ -223,11 +207,26 @@ func journalExport(c *cli.Context, r *journalReader) (err error) {
 	if err := errors.Join(w.flush(), f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	if err := mayWrite(name, c.Bool("force")); err != nil { // it may have come meanwhile
+		return err
+	}
 	if err := os.Rename(part, name); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "%d entries written to %s\n", n, name)
 	return nil
+}
+
+// mayWrite refuses a file that is there.
+func mayWrite(name string, force bool) error {
+	_, err := os.Lstat(name)
+	switch {
+	case err == nil && !force:
+		return fmt.Errorf("--output %s: the file is there already; name another, or replace it with --force", name)
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	}
+	return err
 }
 
 // tally is what has been seen of a range.

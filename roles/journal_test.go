@@ -6,11 +6,15 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"tbmsock/transport"
 	"tbmsock/transport/journal"
@@ -112,6 +116,8 @@ func TestJournalCommand(t *testing.T) {
 				"--source tbm-2":               "10",
 				"--source tbm-2 --source x":    "10",
 				"--since 1h --until 1h":        "",
+				"--until 1h --since 60m":       "",
+				"--from 4 --to 4":              "4",
 				"--until 2020-01-01T00:00:00Z": "",
 				"--since 2020-01-01T00:00:00Z --to 1 --format json": "1",
 			} {
@@ -150,10 +156,62 @@ func TestJournalCommand(t *testing.T) {
 			if files, _ := filepath.Glob(file + "*"); len(files) != 1 {
 				t.Errorf("export leaves %v", files)
 			}
+			exportAgain(t, place, file)
 
 			verified := journal("verify")
 			if !strings.Contains(verified, "tbm-1 b: seq 1 to 6: 2 missing in 2 gaps, 1 came late\n") || !strings.Contains(verified, "11 entries, offsets 1 to 11 without a hole, each readable, none twice\n") {
 				t.Errorf("verify: %s", verified)
+			}
+		})
+	}
+}
+
+// An export once renamed over a file without asking.
+func exportAgain(t *testing.T, place []string, file string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"journal", "export", "--output", file}, place...)
+	code, out, errOut := command(t, args...)
+	if want := "tbmsock journal export: --output " + file + ": the file is there already; name another, or replace it with --force\n"; code != exitError || out != "" || errOut != want {
+		t.Errorf("code %d, %s%s, want %s", code, out, errOut, want)
+	}
+	if files, _ := filepath.Glob(file + "*"); len(files) != 1 {
+		t.Errorf("an export that was refused leaves %v", files)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "mine" {
+		t.Errorf("the file holds %q, %v", data, err)
+	}
+	if code, out, errOut := command(t, append(args, "--force")...); code != 0 || out != "11 entries written to "+file+"\n" {
+		t.Errorf("with --force: code %d, %s%s", code, out, errOut)
+	}
+}
+
+// What the environment says for a server or a logger once broke the journal's commands: TBMSOCK_SINCE=all is no time for
+// them, and TBMSOCK_NATS stood against --data-dir.
+func TestJournalLeavesTheEnvironmentOfOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	closeJournal(t, fill(t, dir))
+	output := filepath.Join(t.TempDir(), "logged.csv")
+	for name, value := range map[string]string{"SINCE": "all", "FROM": "2026-01-05T06:00:00Z", "SOURCE": "tbm-2", "FORMAT": "text", "OUTPUT": output} {
+		t.Setenv("TBMSOCK_"+name, value)
+	}
+	for _, tc := range []struct{ name, env, args, want string }{
+		{"directory on the command line", "TBMSOCK_NATS=nats://127.0.0.1:1", "cat --from 10 --data-dir " + dir, `{"offset":10`},
+		{"directory in the environment", "TBMSOCK_DATA_DIR=" + dir, "cat --last 1", `{"offset":11`},
+		{"cluster on the command line", "TBMSOCK_DATA_DIR=" + dir, "cat --nats nats://127.0.0.1:1", "tbmsock journal cat: journal at nats://127.0.0.1:1: "},
+		{"both in the environment", "TBMSOCK_DATA_DIR=" + dir + " TBMSOCK_NATS=nats://127.0.0.1:1", "cat", "tbmsock journal cat: journal at nats://127.0.0.1:1: "},
+		{"every source", "", "verify --data-dir " + dir, "tbm-1 b: seq 1 to 6"},
+		{"no output", "", "export --data-dir " + dir, "tbmsock journal export: name the file"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, e := range strings.Fields(tc.env) {
+				name, value, _ := strings.Cut(e, "=")
+				t.Setenv(name, value)
+			}
+			if _, out, errOut := command(t, append([]string{"journal"}, strings.Fields(tc.args)...)...); !strings.HasPrefix(out+errOut, tc.want) {
+				t.Errorf("%s%s, want %s", out, errOut, tc.want)
 			}
 		})
 	}
@@ -235,15 +293,19 @@ func TestJournalVerifyFindsDamage(t *testing.T) {
 func TestJournalUsage(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{
-		"":                         "tbmsock journal: use ls, cat, export or verify",
-		"bogus":                    `tbmsock journal: unexpected argument "bogus"`,
-		"cat extra":                `tbmsock journal cat: unexpected argument "extra"`,
-		"cat --from 0":             "tbmsock journal cat: --from 0: use a whole number",
-		"cat --since yesterday":    "tbmsock journal cat: --since yesterday: use a time such as",
-		"cat --from 1 --last 2":    "tbmsock journal cat: use one of --from, --last and --since",
-		"ls --data-dir x --nats y": "tbmsock journal ls: use --data-dir or --nats, not both",
-		"export":                   "tbmsock journal export: name the file",
-		"export --format xml":      "tbmsock journal export: --format xml: use json or csv",
+		"":                      "tbmsock journal: use ls, cat, export or verify",
+		"bogus":                 `tbmsock journal: unexpected argument "bogus"`,
+		"cat extra":             `tbmsock journal cat: unexpected argument "extra"`,
+		"cat --from 0":          "tbmsock journal cat: --from 0: use a whole number",
+		"cat --since yesterday": "tbmsock journal cat: --since yesterday: use a time such as",
+		"cat --from 1 --last 2": "tbmsock journal cat: use one of --from, --last and --since",
+		// A range that ends before it begins was once taken for an empty one.
+		"cat --from 5 --to 3":      "tbmsock journal cat: --from 5 lies behind --to 3: nothing",
+		"ls --since 1h --until 2h": "tbmsock journal ls: --since 1h is later than --until 2h: nothing",
+		"ls --since 2026-01-02T00:00:00Z --until 2026-01-01T00:00:00Z": "tbmsock journal ls: --since 2026-01-02T00:00:00Z is later than --until 2026-01-01T00:00:00Z",
+		"ls --data-dir x --nats y":                                     "tbmsock journal ls: use --data-dir or --nats, not both",
+		"export":                                                       "tbmsock journal export: name the file",
+		"export --format xml":                                          "tbmsock journal export: --format xml: use json or csv",
 	} {
 		code, _, errOut := command(t, append([]string{"journal"}, strings.Fields(args)...)...)
 		if code != exitUsage || !strings.HasPrefix(errOut, want) {
@@ -253,5 +315,48 @@ func TestJournalUsage(t *testing.T) {
 	none := filepath.Join(dir, "none")
 	if code, _, errOut := command(t, "journal", "ls", "--data-dir", none); code != exitError || errOut != "tbmsock journal ls: journal in "+none+": there is no journal\n" {
 		t.Errorf("code %d, %s", code, errOut)
+	}
+}
+
+// A command that was interrupted once ended with code 0 and said nothing: a script took a journal for verified, and a file
+// for written.
+func TestJournalInterrupted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	closeJournal(t, fill(t, dir))
+	file := filepath.Join(t.TempDir(), "all.jsonl")
+	for _, tc := range []struct {
+		name string
+		args []string
+		run  func(*cli.Context, *journalReader) error
+		want string
+	}{
+		{"journal ls", nil, journalList, "tbmsock journal ls: interrupted before it was done"},
+		{"journal verify", nil, journalVerify, "tbmsock journal verify: interrupted before it was done"},
+		{"journal export", []string{"--output", file}, journalExport, "tbmsock journal export: interrupted before it was done"},
+		{"journal cat", nil, journalCat, "tbmsock journal cat: interrupted before it was done"},
+		{"journal cat", []string{"--follow"}, journalCat, ""}, // which ends in no other way
+	} {
+		t.Run(strings.Join(append([]string{tc.name}, tc.args...), " "), func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			app := &cli.App{
+				Writer: io.Discard, ErrWriter: os.Stderr,
+				Flags: slices.Concat(journalPlaceFlags(), journalRangeFlags(), logFlags(), []cli.Flag{
+					choiceFlag("format", "", "json"), textFlag("output", "", ""), &cli.BoolFlag{Name: "follow"}}),
+				Action: func(c *cli.Context) error {
+					return runJournal(c, tc.name, func(c *cli.Context, r *journalReader) error {
+						interrupt()
+						return tc.run(c, r)
+					})
+				},
+			}
+			err := app.RunContext(ctx, append([]string{"tbmsock", "--data-dir", dir}, tc.args...))
+			if got := fmt.Sprint(err); got != tc.want && (err != nil || tc.want != "") {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+	if files, _ := filepath.Glob(file + "*"); len(files) > 0 {
+		t.Errorf("an export that was interrupted leaves %v", files)
 	}
 }

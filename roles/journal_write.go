@@ -4,13 +4,10 @@ import (
 	"bufio"
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"time"
-
-	"github.com/urfave/cli/v2"
 
 	"tbmsock/transport"
 )
@@ -127,26 +124,3 @@ func roughBytes(n uint64) string {
 	}
 	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 }
-
-// momentValue is a time, or how long ago.
-type momentValue struct {
-	t    time.Time
-	text string
-}
-
-func (v *momentValue) String() string { return v.text }
-
-func (v *momentValue) Set(s string) error {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		d, dErr := time.ParseDuration(s)
-		if dErr != nil || d < 0 {
-			return errors.New("use a time such as 2026-11-23T14:30:00Z, or how long ago, such as 90m")
-		}
-		t = time.Now().Add(-d)
-	}
-	v.t, v.text = t, s
-	return nil
-}
-
-func momentOf(c *cli.Context, name string) time.Time { return c.Generic(name).(*momentValue).t }

@@ -141,6 +141,7 @@ func (t *telemetryRole) run(ctx context.Context) error {
 		}
 		if flushErr := flush(drainCtx); flushErr != nil {
 			t.log.WithError(flushErr).Warn("not everything could be sent")
+			err = errors.Join(err, t.lost())
 		}
 		return err
 	}, func(error) { stopSampling() })
@@ -150,12 +151,25 @@ func (t *telemetryRole) run(ctx context.Context) error {
 		"dropped": s.Dropped, "resent": s.Resent, "waiting": s.Waiting})
 	if t.outbox != nil {
 		entry = entry.WithFields(t.outbox.close())
+		if n := len(t.outbox.pending); n > 0 { // nobody else has it any more
+			err = errors.Join(err, fmt.Errorf("%d packets could not be written to --outbox %s, and are lost", n, t.spool.Dir))
+		}
 	}
 	entry.Info("telemetry ends")
 	if err != nil {
 		return fmt.Errorf("tbmsock telemetry: %w", err)
 	}
 	return nil
+}
+
+// lost is an error if packets end with the process. In an outbox they wait for the next run; and where the server has never
+// acknowledged anything, what has been sent is taken for arrived.
+func (t *telemetryRole) lost() error {
+	s := t.client.PublishStats()
+	if t.outbox != nil || s.Acked == 0 && s.UnderWay == s.Waiting {
+		return nil
+	}
+	return fmt.Errorf("%d packets were not acknowledged within --drain %s, and are lost; --outbox DIR keeps them for the next run", s.Waiting, shortDuration(t.drain))
 }
 
 func (t *telemetryRole) sample(ctx context.Context) error {

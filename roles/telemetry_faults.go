@@ -130,7 +130,10 @@ func sendInject(c *cli.Context, log *logrus.Logger, m *faultMessage) error {
 	case <-ctx.Done():
 		stop()
 		<-done
-		return errors.Join(last, context.Cause(ctx))
+		if cause := context.Cause(ctx); last == nil || !errors.Is(cause, context.Canceled) {
+			return errors.Join(last, cause)
+		}
+		return last // it was the attempts that ended ctx
 	}
 	arg, err := json.Marshal(m)
 	if err != nil {

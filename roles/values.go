@@ -219,12 +219,15 @@ func (v *numberValue) Set(s string) error {
 }
 
 // listValue is a flag that may be given several times; in the environment its items are
-// separated by commas. Giving it replaces the default.
+// separated by commas. Giving it replaces the default, and the environment's items.
 type listValue struct {
 	items []string
 	check func(string) error // may be nil
 	given bool
 }
+
+// endOfEnvironment makes the next item, which stands on the command line, replace those before it.
+func (v *listValue) endOfEnvironment() { v.given = false }
 
 func (v *listValue) String() string { return strings.Join(v.items, ",") }
 
@@ -273,8 +276,8 @@ func countFlag(name, usage string, value, max int64) *cli.GenericFlag {
 	return valueFlag(name, usage, &countValue{value, 0, max})
 }
 
-func listFlag(name, usage string, check func(string) error, items ...string) *cli.GenericFlag {
-	return valueFlag(name, usage, &listValue{items: items, check: check})
+func listFlag(name, usage string, check func(string) error, items ...string) cli.Flag {
+	return layeredFlag{valueFlag(name, usage, &listValue{items: items, check: check})}
 }
 
 func durationOf(c *cli.Context, name string) time.Duration {

@@ -44,7 +44,7 @@ type PublishOptions struct {
 	RetryAfter time.Duration
 }
 
-// PublishStats counts what became of what was published. All but Waiting only grow.
+// PublishStats counts what became of what was published. All but Waiting and UnderWay only grow.
 type PublishStats struct {
 	Published uint64 // taken by Publish
 	Acked     uint64 // acknowledged, or taken for arrived where the server acknowledges nothing
@@ -53,6 +53,7 @@ type PublishStats struct {
 	Resent    uint64 // sent more than once
 	Delayed   uint64 // times that the server could not take an event now
 	Waiting   int    // now, sent or not
+	UnderWay  int    // of them, sent on the connection of now
 }
 
 // publication is one published event.
@@ -174,7 +175,7 @@ func (c *Client) PublishStats() PublishStats {
 	c.pub.mu.Lock()
 	defer c.pub.mu.Unlock()
 	s := c.pub.stats
-	s.Waiting = len(c.pub.queue)
+	s.Waiting, s.UnderWay = len(c.pub.queue), c.pub.flight
 	return s
 }
 

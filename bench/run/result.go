@@ -30,7 +30,6 @@ type result struct {
 		PerClient     float64 `json:"rss_per_client"`
 	} `json:"server"`
 	LoadCPU float64 `json:"load_cpu"`
-	Behind  uint64  `json:"behind"`
 	Limited bool    `json:"limited"`
 }
 

@@ -40,6 +40,19 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// What is lost is told of clients that the server has not ended: a table with the one has the other too.
+func TestTablesTellEndedClients(t *testing.T) {
+	for _, s := range scenarios(false) {
+		titles := map[string]bool{}
+		for _, c := range s.columns {
+			titles[c.title] = true
+		}
+		if titles["lost"] != titles["ended by the server"] {
+			t.Errorf("%s tells one of lost and ended alone", s.name)
+		}
+	}
+}
+
 // Servers that cannot be started, say nothing of use, or end: each is an error that names what happened.
 func TestServersThatFail(t *testing.T) {
 	if _, err := exec.LookPath("taskset"); err != nil {

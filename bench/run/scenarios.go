@@ -74,6 +74,7 @@ func scenarios(quick bool) []scenario {
 		{"of Python", ratio{python.name, perSecond}, "%.0f"},
 		{"CPU s a million", cpu, "%.2f"},
 		{"lost", lost, "%.0f"},
+		{"ended by the server", ended, "%.0f"},
 		{"load, % of a core", loadCPU, "%.0f"},
 	}
 	paced := []column{
@@ -84,6 +85,7 @@ func scenarios(quick bool) []scenario {
 		{"p99, us", p99, "%.0f"},
 		{"p99, of the bare loop", ratio{bare.name, p99}, "%.2f"},
 		{"lost", lost, "%.0f"},
+		{"ended by the server", ended, "%.0f"},
 	}
 	idle := []column{
 		{"KB a client", perClient, "%.1f"},
@@ -124,6 +126,7 @@ func scenarios(quick bool) []scenario {
 		{"p50, us", p50, "%.0f"},
 		{"p99, us", p99, "%.0f"},
 		{"lost", lost, "%.0f"},
+		{"ended by the server", ended, "%.0f"},
 		{"load, % of a core", loadCPU, "%.0f"},
 	}
 	return []scenario{

@@ -25,8 +25,8 @@ type conn struct {
 	ended   bool   // by the server
 	beat    int    // a heartbeat every so many seconds; 0: none
 	next    uint64 // sequence number that comes next
+	passed  uint64 // sequence number up to which the window waits for nothing more
 	ontime  uint64 // messages that came in their order
-	late    uint64 // messages that came again, or after a later one
 }
 
 // read takes what has come, as far as one call of the kernel gives it, into buf, and hands on each

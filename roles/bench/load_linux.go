@@ -47,14 +47,16 @@ type load struct {
 	silent bool          // none of them within a beat
 	due    uint64        // messages that the clock has asked for
 
-	credit    uint64 // deliveries to those who read, for the window
+	credit    uint64 // what those who read have passed, for the window
 	forgiven  uint64 // messages that the window waits for no more
 	delivered uint64 // in the measurement
+	arrived   uint64 // of these, to those who still read
 	lastBeat  uint64 // delivered, a beat ago
 	quiet     int    // beats without a delivery
 	beats     int
 
 	latency, acks histogram
+	late          histogram // how long after its time each message was published
 	res           Result
 	window        histogram // latencies since the last line of progress
 	serverErr     error
@@ -240,7 +242,7 @@ func (l *load) advance() error {
 			return l.publish(int(l.room()))
 		}
 	case draining:
-		if l.opts.Idle || l.arrived() || l.quiet >= patience {
+		if l.opts.Idle || l.complete() || l.quiet >= patience {
 			l.phase = over
 		}
 	}
@@ -257,9 +259,9 @@ func (l *load) room() uint64 {
 // wanted is how many deliveries there should be in the end.
 func (l *load) wanted() uint64 { return (l.seq - (l.first - 1)) * uint64(l.active) }
 
-// arrived tells whether nothing more is to come.
-func (l *load) arrived() bool {
-	return l.delivered+l.res.Late >= l.wanted() && (!l.opts.Ack || l.res.Acks >= l.seq-(l.first-1))
+// complete tells whether nothing more is to come. What came twice stands for nothing that has not come.
+func (l *load) complete() bool {
+	return l.arrived >= l.wanted() && (!l.opts.Ack || l.res.Acks >= l.seq-(l.first-1))
 }
 
 // measure begins the measurement.
@@ -268,7 +270,7 @@ func (l *load) measure() {
 	l.lastBeat = 0
 	l.first = l.seq + 1
 	for i, c := range l.subs {
-		c.next = l.first
+		c.next, c.passed = l.first, l.seq
 		if i >= len(l.subs)-l.opts.Stall && !c.ended {
 			c.stalled = true
 			l.active--

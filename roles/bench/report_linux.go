@@ -37,6 +37,9 @@ func (l *load) beat() error {
 		// What is under way is lost: go on with the next.
 		l.forgiven = l.seq - (l.first - 1)
 		l.credit = 0
+		for _, c := range l.subs {
+			c.passed = l.seq
+		}
 	}
 	l.tell()
 	l.lastBeat = l.delivered
@@ -87,13 +90,9 @@ func (l *load) finish() *Result {
 	}
 	r.Lost = r.Wanted - min(r.Delivered, r.Wanted)
 	r.Latency, r.AckLatency = l.latency.latency(), l.acks.latency()
-	if l.opts.Period > 0 && !l.opts.Idle {
-		// The last one may have become due as the run ended.
-		if asked := uint64(r.Seconds * r.Rate); asked > r.Published+1 {
-			r.Behind = asked - r.Published
-		}
-	}
-	r.Limited = r.LoadCPU > 0.9 || r.Behind > r.Published/100
+	r.LateBy = l.late.latency()
+	// Who publishes late reads late: such latencies are the load's own, as when it shares a core with the server.
+	r.Limited = r.LoadCPU > 0.9 || r.LateBy.P99 > r.Latency.P99/2
 	if s := r.Server; s != nil {
 		s.End = l.rss()
 		s.Max = max(s.Max, s.End)

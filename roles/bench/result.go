@@ -23,10 +23,10 @@ type Result struct {
 	Delivered  uint64  `json:"delivered"`  // of these, in the end
 	InTime     uint64  `json:"in_time"`    // of these, while messages were published
 	PerSecond  float64 `json:"per_second"` // deliveries in time, a second
-	Lost       uint64  `json:"lost"`
-	Late       uint64  `json:"late"`    // came again, or after a later one
-	Dropped    uint64  `json:"dropped"` // events "dropped" that clients were sent
-	Ended      int     `json:"ended"`   // clients whose connection the server ended
+	Lost       uint64  `json:"lost"`       // to clients that the server has not ended
+	Late       uint64  `json:"late"`       // came again, or after a later one
+	Dropped    uint64  `json:"dropped"`    // events "dropped" that clients were sent
+	Ended      int     `json:"ended"`      // clients whose connection the server ended
 	Latency    Latency `json:"latency"`
 	AckLatency Latency `json:"ack_latency"`
 	Acks       uint64  `json:"acks"`
@@ -35,7 +35,7 @@ type Result struct {
 	Server *Server `json:"server,omitempty"`
 
 	LoadCPU float64 `json:"load_cpu"` // CPU seconds a second that the load took
-	Behind  uint64  `json:"behind"`   // messages that were due and not published
+	LateBy  Latency `json:"late_by"`  // how long after its time a message was published; zero without a rate
 	Limited bool    `json:"limited"`  // the load was the bottleneck
 }
 
@@ -99,7 +99,11 @@ func (r *Result) Print(w io.Writer) error {
 		}
 		text += fmt.Sprintf("; %.1f MB at most, %.1f KB a client\n", float64(s.Max)/1e6, float64(s.PerClient)/1e3)
 	}
-	text += fmt.Sprintf("load        %.0f %% of a core\n", 100*r.LoadCPU)
+	text += fmt.Sprintf("load        %.0f %% of a core", 100*r.LoadCPU)
+	if r.Rate > 0 {
+		text += fmt.Sprintf("; published late by %v", r.LateBy)
+	}
+	text += "\n"
 	if r.Limited {
 		text += "            the load was the bottleneck: the server can do more than this\n"
 	}

@@ -15,8 +15,12 @@ func (l *load) publish(n int) error {
 	}
 	now := time.Since(l.start)
 	l.batch = l.batch[:0]
+	paced := l.phase == measuring && l.opts.Period > 0
 	for range n {
 		l.seq++
+		if paced {
+			l.late.add(max(0, now-l.begun-time.Duration(l.seq-l.first+1)*l.opts.Period))
+		}
 		l.sent[l.seq%history] = now
 		l.batch, l.space = l.tmpl.append(l.batch, l.space, l.seq, l.opts.Ack && l.opts.Revision != Bare)
 	}
@@ -58,7 +62,10 @@ func (l *load) lose(c *conn) {
 	l.res.Ended++
 	if !c.stalled {
 		l.active--
-		l.credit -= min(l.credit, c.ontime+c.late)
+		l.arrived -= c.ontime
+		if l.phase != warming {
+			l.credit -= c.passed - (l.first - 1) - l.forgiven
+		}
 		l.poller.forget(c.fd)
 	}
 	if !c.warm {
@@ -100,15 +107,17 @@ func (l *load) message(c *conn, seq uint64) {
 	if seq < l.first || c.ended {
 		return
 	}
-	l.credit++
 	if seq < c.next {
-		c.late++
 		l.res.Late++
 		return
 	}
-	c.next = seq + 1
+	if c.next = seq + 1; seq > c.passed {
+		l.credit += seq - c.passed // what was left out will not come any more
+		c.passed = seq
+	}
 	c.ontime++
 	l.delivered++
+	l.arrived++
 	late := l.clock() - l.sent[seq%history]
 	l.latency.add(late)
 	l.window.add(late)

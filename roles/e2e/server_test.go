@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,12 +15,19 @@ import (
 	"tbmsock/transport/engine4"
 )
 
+// givenPorts are those that a test of this process was given: no other gets them, also while nobody listens there.
+var givenPorts sync.Map
+
 // listenAgain listens on a port that can be had again after it was closed: one below those that the
 // system lends to outgoing connections, of which another test may hold any.
 func listenAgain(t *testing.T) net.Listener {
 	t.Helper()
 	for range 1000 {
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
+		port := 20_000 + rand.IntN(10_000)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return ln
 		}
 	}
@@ -52,8 +60,16 @@ func (r *relay) start(setup func(*transport.Server)) {
 	var err error
 	if r.addr == "" {
 		ln = listenAgain(r.t)
-	} else if ln, err = net.Listen("tcp", r.addr); err != nil {
-		r.t.Fatal(err)
+	} else {
+		for range 100 { // another process may look at the port just now
+			if ln, err = net.Listen("tcp", r.addr); err == nil {
+				break
+			}
+			<-time.After(100 * time.Millisecond)
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	r.addr, r.ln = ln.Addr().String(), ln
 	r.sio, err = transport.NewServer(transport.ServerOptions{
