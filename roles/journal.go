@@ -156,10 +156,15 @@ func (r *journalReader) one(e *transport.JournalEntry, all bool, f func(*transpo
 	if e.Offset > r.to || !r.until.IsZero() && !e.Stored.Before(r.until) {
 		return errEnd
 	}
-	if !all && len(r.sources) > 0 && !slices.Contains(r.sources, e.Source) {
-		return nil
+	if all || len(r.sources) == 0 || slices.Contains(r.sources, e.Source) {
+		if err := f(e); err != nil {
+			return err
+		}
 	}
-	return f(e)
+	if e.Offset == r.to { // who follows would wait for the next one to see that
+		return errEnd
+	}
+	return nil
 }
 
 // journalCat prints entries.

@@ -360,3 +360,17 @@ func TestJournalInterrupted(t *testing.T) {
 		t.Errorf("an export that was interrupted leaves %v", files)
 	}
 }
+
+// Who follows up to an offset ends with it, and does not wait for the next one.
+func TestJournalFollowEnds(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	closeJournal(t, fill(t, dir))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	// Also where the last is of another source.
+	code := Main(ctx, []string{"tbmsock", "journal", "cat", "--data-dir", dir, "--from", "10", "--to", "11", "--source", "tbm-2", "--follow"}, &out, os.Stderr)
+	if code != 0 || ctx.Err() != nil || strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("ended with %d, %v, after %q", code, ctx.Err(), out.String())
+	}
+}
