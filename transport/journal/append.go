@@ -99,7 +99,7 @@ func (j *Journal) write(ctx context.Context) {
 			if polls++; j.store.embedded == nil || j.unread {
 				j.readOn(ctx, polls%lookEvery == 0)
 			}
-			if j.ill {
+			if j.ill && j.queue.empty() { // otherwise what waits shows it
 				j.probe(ctx)
 			}
 			continue

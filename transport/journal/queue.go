@@ -123,6 +123,12 @@ func (q *queue) remove(n int) []*waiting {
 	return taken
 }
 
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) == 0
+}
+
 // full tells whether a whole block waits.
 func (q *queue) full() bool {
 	q.mu.Lock()
