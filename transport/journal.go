@@ -50,9 +50,10 @@ type Journal interface {
 	// Append hands an entry over. done is called exactly once, with the entry's offset once it is as
 	// durable as the journal is set to make it, or with an error that is one of the ErrJournal...
 	// below. duplicate means that (source, boot, seq) was there before; the offset is then that of the
-	// entry that is there, or 0 where the journal no longer knows it. Calls of done come one at a time, for entries of
+	// entry that is there, or 0 where the journal no longer knows it. Calls of done come one at a time, for new entries of
 	// one (source, boot) in the order of their Append, and must not block. Append itself blocks only while
-	// more waits than the journal's queue takes; if ctx ends meanwhile, done gets its error.
+	// more waits than the journal's queue takes. What does not get into that, because ctx ends meanwhile or the journal is
+	// closed or only read, has its answer before Append returns.
 	//
 	// Order: when an entry is refused, those that wait behind it are refused too, and for a moment those
 	// of the same (source, boot) with a higher seq. A publisher that resends from the first refused one keeps its order.
