@@ -11,8 +11,8 @@ import (
 // short while, and then lets all others go first. It has no rate: where nobody else has anything to do it goes as fast as its client
 // reads.
 const (
-	replayWork   = 150 * time.Microsecond // of one turn, about
-	replayLook   = 16                     // entries between two looks at the clock
+	replayWork   = 50 * time.Microsecond // of one turn, about
+	replayLook   = 8                     // entries between two looks at the clock
 	replayBytes  = 32 << 10               // queued together
 	replayFrames = 64
 )
