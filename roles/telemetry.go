@@ -95,6 +95,13 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 		OnRefused: func(event string, err *transport.AckError) {
 			log.WithError(err).WithField("event", event).Error("the server refuses a packet")
 		},
+		OnDelayed: func(err *transport.AckError) {
+			if err != nil {
+				log.WithError(err).Warn("the server cannot take packets now: they wait, and are sent again")
+				return
+			}
+			log.Info("the server takes packets again")
+		},
 	}
 	if t.spool, err = outboxOptions(c); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ type PublishOptions struct {
 	OnNoAcks   func()
 	// OnRefused is told of an event that the server will not take ({ok:false}), or that is larger than
 	// the server has said it takes ([CodeTooLarge]); it is not sent again. What the server cannot take now ([AckError.Temporary]) is sent again, in its
-	// order, and told to OnDelayed, once until something is taken again.
+	// order, and told to OnDelayed: once, and nil when something is taken again.
 	OnRefused func(event string, err *AckError)
 	OnDelayed func(err *AckError)
 	// RetryAfter is how long a publisher waits before it sends again what the server could not
@@ -284,6 +284,9 @@ func (p *publisher) acked(cc *clientConn, pub *publication, try int, args Args, 
 			p.stats.Refused++
 		} else {
 			p.stats.Acked++
+			if p.late && p.opts.OnDelayed != nil {
+				p.after = append(p.after, func() { p.opts.OnDelayed(nil) })
+			}
 			p.late = false
 		}
 		p.pump()

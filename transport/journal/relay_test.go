@@ -385,6 +385,14 @@ func TestFullJournalDelaysThePublisher(t *testing.T) {
 	if err := pub.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
+	for told := false; !told; { // that it is over, each time
+		select {
+		case e := <-delayed:
+			told = e == nil && len(delayed) == 0
+		case <-time.After(patience):
+			t.Fatal("nobody is told that events are taken again")
+		}
+	}
 	s.wait(t, "everything", func(s *seen) bool { return len(s.seqs) >= total })
 	for i, n := range s.seqs {
 		if n != i+1 {
