@@ -13,7 +13,7 @@ import (
 const (
 	replayWork   = 50 * time.Microsecond // of one turn, about
 	replayLook   = 8                     // entries between two looks at the clock
-	replayBytes  = 32 << 10               // queued together
+	replayBytes  = 32 << 10              // queued together
 	replayFrames = 64
 )
 

@@ -149,7 +149,7 @@ func once(ctx context.Context, o options, kind string) (f figures, err error) {
 	defer cancel()
 	args := append([]string{"-c", o.cpus[0], "bin/tbmsock", "server", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir", o.dir,
 		"--retain-age", "8760h", "--fsync", "interval=1s"}, o.server...)
-	server := command(ctx, "taskset", args...)
+	server := taskset(ctx, args...)
 	stdout, err := server.StdoutPipe()
 	if err != nil {
 		return f, err
@@ -183,7 +183,7 @@ func once(ctx context.Context, o options, kind string) (f figures, err error) {
 	if err != nil {
 		return f, err
 	}
-	load := command(ctx, "taskset", "-c", o.cpus[1], "bin/tbmsock", "bench", "--json", "--quiet", "--url", url, "--rate", o.rate,
+	load := taskset(ctx, "-c", o.cpus[1], "bin/tbmsock", "bench", "--json", "--quiet", "--url", url, "--rate", o.rate,
 		"--clients", o.clients, "--duration", o.duration.String(), "--server-pid", fmt.Sprint(server.Process.Pid))
 	if kind == "alone" {
 		load.Args = append(load.Args, "--rate", "off", "--clients", "1")
@@ -220,7 +220,7 @@ func startJoiners(ctx context.Context, o options, url, n string, f *figures) (fi
 	if err != nil {
 		return nil, err
 	}
-	joiners := command(ctx, "taskset", "-c", o.cpus[1], "chrt", "--idle", "0", self, "--join", url, "--joiners", n, "--packets", fmt.Sprint(o.packets))
+	joiners := taskset(ctx, "-c", o.cpus[1], "chrt", "--idle", "0", self, "--join", url, "--joiners", n, "--packets", fmt.Sprint(o.packets))
 	out, err := joiners.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -256,7 +256,7 @@ func startBurning(ctx context.Context, o options) (finish func() error, err erro
 		return nil
 	}
 	for _, cpu := range o.cpus {
-		c := command(ctx, "taskset", "-c", cpu, "chrt", "--idle", "0", self, "--burn")
+		c := taskset(ctx, "-c", cpu, "chrt", "--idle", "0", self, "--burn")
 		if err := c.Start(); err != nil {
 			return nil, errors.Join(err, finish())
 		}
@@ -265,8 +265,8 @@ func startBurning(ctx context.Context, o options) (finish func() error, err erro
 	return finish, nil
 }
 
-func command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...)
+func taskset(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "taskset", args...)
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
