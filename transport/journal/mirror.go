@@ -63,14 +63,18 @@ func removeMirrors(dir string) error {
 	return err
 }
 
-// isSealed tells whether a file holds messages, and is not the last one that does: no more are written to it.
+// isSealed tells whether a file holds messages, and no server writes to it any more: it is not the last one that does, and nothing in it
+// has to be mended.
 func isSealed(path string) bool {
 	var n int
 	if _, err := fmt.Sscanf(filepath.Base(path), "%d.blk", &n); err != nil || filepath.Ext(path) != ".blk" {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(filepath.Dir(path), fmt.Sprintf("%d.blk", n+1)))
-	return err == nil
+	messages := filepath.Dir(path)
+	if _, err := os.Stat(filepath.Join(messages, fmt.Sprintf("%d.blk", n+1))); err != nil {
+		return false
+	}
+	return isWhole(path, filepath.Base(filepath.Dir(messages)), n)
 }
 
 func copyFile(to, from string) error {
