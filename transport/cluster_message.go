@@ -218,7 +218,10 @@ func parseNodeMessage(data []byte) (m nodeMessage, err error) {
 				}
 				m.attachments = append(m.attachments, v[:len(v):len(v)])
 			case nodeFieldPacket:
-				m.packet = v[:len(v):len(v)]
+				m.packet = nil // an empty one is none: it is not written either
+				if len(v) > 0 {
+					m.packet = v[:len(v):len(v)]
+				}
 			}
 			if err != nil {
 				return m, err

@@ -161,6 +161,7 @@ func FuzzNodeMessage(f *testing.F) {
 		m.node, m.seq = "us", uint64(i+1)
 		f.Add(m.append(nil))
 	}
+	f.Add([]byte("\rTBN\x01\x12\x0200\x180r\x00")) // an empty packet
 	c := newTestCluster(f)
 	so := c.server.namespaces["/"].hub.find("sid of /")
 	c.server.namespaces["/"].hub.remove(so)
