@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
@@ -125,19 +125,6 @@ func TestClientEveryWay(t *testing.T) {
 	}
 }
 
-// listenAgain listens on a port that can be had again after it was closed: one below those that the
-// system lends to outgoing connections, of which another test may hold any.
-func listenAgain(t *testing.T) net.Listener {
-	t.Helper()
-	for range 1000 {
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))); err == nil {
-			return ln
-		}
-	}
-	t.Fatal("no free port")
-	return nil
-}
-
 // relayAt serves a relay on one address, again and again.
 type relayAt struct {
 	t    *testing.T
@@ -152,7 +139,7 @@ func (r *relayAt) start(onTelemetry func(*transport.Event, string)) {
 	var ln net.Listener
 	var err error
 	if r.addr == "" {
-		ln = listenAgain(r.t)
+		ln = freeport.Listen(r.t)
 	} else if ln, err = net.Listen("tcp", r.addr); err != nil {
 		r.t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tbmsock/internal/freeport"
 )
 
 // example is a file of examples/cluster with the ports that it names replaced.
@@ -80,7 +82,7 @@ func TestBalancers(t *testing.T) {
 }
 
 func throughBalancer(t *testing.T, h *hub, run func(*testing.T, map[string]string) *process) {
-	port := freePorts(t, 1)[0]
+	port := freeport.Below(t, 1)[0]
 	ports := map[string]string{"127.0.0.1:8000": fmt.Sprint("127.0.0.1:", port)}
 	for i, addr := range h.addrs {
 		ports[fmt.Sprint("127.0.0.1:", 8081+i)] = addr

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 	"tbmsock/transport/engine4"
 )
@@ -28,7 +29,7 @@ type hub struct {
 func startHub(t *testing.T, nodes int) *hub {
 	t.Helper()
 	h := &hub{t: t, nats: startNATSCluster(t), nodes: make([]*process, nodes)}
-	for _, port := range freePorts(t, nodes) {
+	for _, port := range freeport.Below(t, nodes) {
 		h.addrs = append(h.addrs, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	for i := range nodes {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tbmsock/internal/freeport"
 )
 
 const (
@@ -164,9 +166,7 @@ func TestDashboardFrozenSensor(t *testing.T) {
 // The server is killed: the page says so and how long ago, and comes back by itself.
 func TestDashboardDisconnected(t *testing.T) {
 	b := startBrowser(t)
-	ln := listenAgain(t)
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := freeport.Address(t)
 	data := t.TempDir()
 	server := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", data)
 	url := server.url()

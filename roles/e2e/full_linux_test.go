@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/internal/smalldisk"
 )
 
@@ -80,9 +81,7 @@ func TestFullDiskOfAnOutbox(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 960<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ln := listenAgain(t)
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := freeport.Address(t)
 	source := start(t, tbmsock(t), "telemetry", "--url", "http://"+addr, "--rate", "100hz", "--count", "250", "--outbox", filepath.Join(disk, "outbox"), "--drain", "20s")
 	source.logged("no space left on device")
 	if err := os.Remove(ballast); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/telemetry/recording"
 	"tbmsock/transport"
 	"tbmsock/transport/engine4"
@@ -51,9 +52,7 @@ func TestAnotherJournal(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			file := filepath.Join(dir, "packets.jsonl")
-			ln := listenAgain(t)
-			addr := ln.Addr().String()
-			_ = ln.Close()
+			addr := freeport.Address(t)
 			serve := func(data string) *process {
 				p := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", filepath.Join(dir, data))
 				p.url()
@@ -119,9 +118,7 @@ func TestAnotherJournalAfterRotations(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "packets.jsonl")
-	ln := listenAgain(t)
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := freeport.Address(t)
 	serve := func(data string) *process {
 		p := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", filepath.Join(dir, data))
 		p.url()

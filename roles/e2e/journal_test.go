@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tbmsock/internal/freeport"
 )
 
 // link is a TCP proxy that can be cut.
@@ -195,9 +197,7 @@ func TestNothingIsLost(t *testing.T) {
 	}
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	ln := listenAgain(t)
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := freeport.Address(t)
 	wire := newLink(t, addr)
 	serve := func() *process {
 		p := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", data)

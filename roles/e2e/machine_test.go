@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tbmsock/internal/freeport"
 )
 
 // An alarm from the machine's fault to the operator's line, over the wire: gas.
@@ -52,9 +54,7 @@ func TestInjectedGasIsAnAlarm(t *testing.T) {
 		}
 	})
 	t.Run("no server", func(t *testing.T) {
-		ln := listenAgain(t)
-		addr := ln.Addr().String()
-		_ = ln.Close()
+		addr := freeport.Address(t)
 		p := start(t, tbmsock(t), "inject", "--url", "http://"+addr)
 		if code := p.wait(); code != 1 || !strings.Contains(p.log(), "refused") {
 			t.Errorf("code %d, log %s", code, p.log())

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport/journal"
 )
 
@@ -68,28 +69,12 @@ type natsCluster struct {
 func startNATSCluster(t *testing.T) *natsCluster {
 	t.Helper()
 	c := &natsCluster{t: t, servers: make([]*process, 3)}
-	ports := freePorts(t, 6)
+	ports := freeport.Below(t, 6)
 	for i := range 3 {
 		c.configs = append(c.configs, natsConfig{fmt.Sprint("nats-", i), ports[i], ports[3+i], ports[3:], filepath.Join(t.TempDir(), fmt.Sprint(i))})
 		c.start(i)
 	}
 	return c
-}
-
-// freePorts are ports that are free now, and that nobody is given by the system.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		ln := listenAgain(t)
-		defer func() { _ = ln.Close() }()
-		var port int
-		if _, err := fmt.Sscanf(ln.Addr().String(), "127.0.0.1:%d", &port); err != nil {
-			t.Fatal(err)
-		}
-		ports = append(ports, port)
-	}
-	return ports
 }
 
 func (c *natsCluster) start(i int) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 	"tbmsock/transport/spool"
 )
@@ -57,9 +58,7 @@ func TestOutboxOutlivesItsSource(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			outbox, file := filepath.Join(dir, "outbox"), filepath.Join(dir, "p.jsonl")
-			ln := listenAgain(t)
-			addr := ln.Addr().String()
-			_ = ln.Close()
+			addr := freeport.Address(t)
 			serve := func() *process {
 				p := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", filepath.Join(dir, "data"))
 				p.url()

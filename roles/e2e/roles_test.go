@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 )
 
@@ -92,9 +93,7 @@ func TestAnyOrder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	ln := listenAgain(t)
-	addr := ln.Addr().String()
-	_ = ln.Close()
+	addr := freeport.Address(t)
 	logger := start(t, tbmsock(t), "logger", "--room", "ops", "--url", "http://"+addr)
 	source := start(t, tbmsock(t), "telemetry", "--rate", "10hz", "--url", "http://"+addr)
 	logger.logged("waiting for the server")

@@ -2,38 +2,16 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
+	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
 )
-
-// givenPorts are those that a test of this process was given: no other gets them, also while nobody listens there.
-var givenPorts sync.Map
-
-// listenAgain listens on a port that can be had again after it was closed: one below those that the
-// system lends to outgoing connections, of which another test may hold any.
-func listenAgain(t *testing.T) net.Listener {
-	t.Helper()
-	for range 1000 {
-		port := 20_000 + rand.IntN(10_000)
-		if _, given := givenPorts.LoadOrStore(port, true); given {
-			continue
-		}
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			return ln
-		}
-	}
-	t.Fatal("no free port")
-	return nil
-}
 
 // relay is our server in this process, so that a test reaches its Go side too.
 type relay struct {
@@ -59,7 +37,7 @@ func (r *relay) start(setup func(*transport.Server)) {
 	var ln net.Listener
 	var err error
 	if r.addr == "" {
-		ln = listenAgain(r.t)
+		ln = freeport.Listen(r.t)
 	} else {
 		for range 100 { // another process may look at the port just now
 			if ln, err = net.Listen("tcp", r.addr); err == nil {

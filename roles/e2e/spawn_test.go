@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tbmsock/internal/freeport"
 )
 
 // panicChild, in the environment, makes the test binary a test that ends without its Cleanup.
@@ -68,7 +70,7 @@ func TestServerTriesItsPortAgain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	ln := listenAgain(t)
+	ln := freeport.Listen(t)
 	defer func() { _ = ln.Close() }()
 	addr := ln.Addr().String()
 	p := start(t, tbmsock(t), "server", "--listen", addr)
