@@ -150,18 +150,8 @@ func parseCSV(columns, row []string) (*Record, error) {
 		switch columns[i] {
 		case "received":
 			r.Received, err = time.Parse(csvTime, text)
-		case "event":
-			r.Event = parseCell(text)
-		case "offset":
-			r.Offset, err = strconv.ParseUint(text, 10, 64)
-		case "journal":
-			r.Journal = parseCell(text)
-		case "source":
-			e.Source = parseCell(text)
-		case "boot":
-			e.Boot = parseCell(text)
-		case "seq":
-			e.Seq, err = strconv.ParseUint(text, 10, 64)
+		case "event", "offset", "journal", "source", "boot", "seq":
+			err = setName(r, e, columns[i], text)
 		case "time":
 			e.Time, err = time.Parse(csvTime, text)
 		case "room":
@@ -198,6 +188,25 @@ func parseCSV(columns, row []string) (*Record, error) {
 		r.Packet = nil
 	}
 	return r, nil
+}
+
+// setName sets what one of the columns tells of the record's name and place; others say nothing of it.
+func setName(r *Record, e *transport.Envelope, column, text string) (err error) {
+	switch column {
+	case "event":
+		r.Event = parseCell(text)
+	case "offset":
+		r.Offset, err = strconv.ParseUint(text, 10, 64)
+	case "journal":
+		r.Journal = parseCell(text)
+	case "source":
+		e.Source = parseCell(text)
+	case "boot":
+		e.Boot = parseCell(text)
+	case "seq":
+		e.Seq, err = strconv.ParseUint(text, 10, 64)
+	}
+	return err
 }
 
 func (r *Record) set(id, text string) error {

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 
 	"tbmsock/transport"
 )
@@ -206,20 +205,7 @@ func nameCSV(columns, row []string) (*Record, error) {
 	}
 	r, e := &Record{}, &transport.Envelope{}
 	for i, text := range row {
-		switch columns[i] {
-		case "event":
-			r.Event = parseCell(text)
-		case "offset":
-			r.Offset, _ = strconv.ParseUint(text, 10, 64) // empty where there is none
-		case "journal":
-			r.Journal = parseCell(text)
-		case "source":
-			e.Source = parseCell(text)
-		case "boot":
-			e.Boot = parseCell(text)
-		case "seq":
-			e.Seq, _ = strconv.ParseUint(text, 10, 64)
-		}
+		_ = setName(r, e, columns[i], text) // numbers are empty where there are none
 	}
 	if e.Source != "" {
 		r.Envelope = e
