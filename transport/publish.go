@@ -209,7 +209,8 @@ func (p *publisher) pump() {
 			// The server would end the connection for it, each time, and what waits behind it would never leave.
 			p.stats.Refused++
 			p.remove(pub)
-			p.after = append(p.after, func() { p.tooLarge(pub, limit) })
+			refusal := &AckError{Code: CodeTooLarge, Message: fmt.Sprintf("%d bytes, and the server takes %d", pub.most, limit)}
+			p.after = append(p.after, func() { p.refused(pub, refusal) })
 			continue
 		}
 		if !p.send(pub) {
@@ -231,8 +232,8 @@ func (p *publisher) unlock() {
 	}
 }
 
-func (p *publisher) tooLarge(pub *publication, limit int64) {
-	refusal := &AckError{Code: CodeTooLarge, Message: fmt.Sprintf("%d bytes, and the server takes %d", pub.most, limit)}
+// refused tells of an event that is not sent again.
+func (p *publisher) refused(pub *publication, refusal *AckError) {
 	pub.tell(refusal)
 	if p.opts.OnRefused != nil {
 		p.opts.OnRefused(pub.event, refusal)
@@ -296,10 +297,7 @@ func (p *publisher) acked(cc *clientConn, pub *publication, try int, args Args, 
 		return
 	}
 	if refusal != nil {
-		pub.tell(refusal)
-		if p.opts.OnRefused != nil {
-			p.opts.OnRefused(pub.event, refusal)
-		}
+		p.refused(pub, refusal)
 		return
 	}
 	pub.tell(nil)
