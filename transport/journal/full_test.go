@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"tbmsock/transport"
 )
 
@@ -172,19 +174,7 @@ func TestTooLarge(t *testing.T) {
 // gave them up, for what is too large is not sent again.
 func TestTooLargeIsOneEntrysAffair(t *testing.T) {
 	j := openJournal(t, Options{Memory: true})
-	_, js, err := j.store.conn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(within(t), "TBM")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := stream.CachedInfo().Config
-	c.MaxMsgSize = 64 << 10
-	if _, err := js.UpdateStream(within(t), c); err != nil {
-		t.Fatal(err)
-	}
+	changeStream(t, j, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 64 << 10 })
 	for _, known := range []bool{false, true} { // whether the journal has heard of the limit
 		t.Run(fmt.Sprintf("limit known %t", known), func(t *testing.T) {
 			if known {

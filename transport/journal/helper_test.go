@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"tbmsock/transport"
 )
 
@@ -42,6 +44,24 @@ func closeJournal(t testing.TB, j *Journal) {
 	defer cancel()
 	if err := j.Close(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// changeStream changes the settings of a journal's stream, behind its back.
+func changeStream(t testing.TB, j *Journal, change func(*jetstream.StreamConfig)) {
+	t.Helper()
+	_, js, err := j.store.conn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(within(t), j.opts.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := stream.CachedInfo().Config
+	change(&c)
+	if _, err := js.UpdateStream(within(t), c); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"tbmsock/transport"
 )
 
@@ -61,19 +63,7 @@ func TestIdentityOfOldJournals(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendOK(t, j, series("s", "b", 1, 3)...)
-	_, js, err := j.store.conn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(within(t), j.opts.Stream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := stream.CachedInfo().Config
-	delete(c.Metadata, idKey)
-	if _, err := js.UpdateStream(within(t), c); err != nil {
-		t.Fatal(err)
-	}
+	changeStream(t, j, func(c *jetstream.StreamConfig) { delete(c.Metadata, idKey) })
 	id := idOf(t, j)
 	if !strings.HasPrefix(id, "made-") {
 		t.Errorf("its id is %s", id)

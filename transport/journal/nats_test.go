@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"tbmsock/internal/freeport"
 	"tbmsock/transport"
 )
@@ -119,19 +121,7 @@ func TestStateOfANodeThatIsBehind(t *testing.T) {
 	a := openJournal(t, Options{URL: s.ClientURL()})
 	b := openJournal(t, Options{URL: s.ClientURL()})
 	// Nothing comes to it by itself, as when its connection has just been away.
-	_, js, err := a.store.conn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(within(t), "TBM")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := stream.CachedInfo().Config
-	c.RePublish = nil
-	if _, err := js.UpdateStream(within(t), c); err != nil {
-		t.Fatal(err)
-	}
+	changeStream(t, a, func(c *jetstream.StreamConfig) { c.RePublish = nil })
 	appendOK(t, a, series("s", "b", 1, 100)...)
 	if s, err := b.State(within(t)); err != nil || s.Last != 100 {
 		t.Errorf("state %+v, %v", s, err)
