@@ -41,6 +41,26 @@ func publishSeqs(t *testing.T, url string, from, to uint64) {
 	}
 }
 
+// eachRecord reads a logger's file.
+func eachRecord(t *testing.T, file string, f func(*recording.Record)) {
+	t.Helper()
+	r, err := recording.OpenReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(rec)
+	}
+}
+
 // A server comes back with another journal, longer than the one that a logger has followed: the logger says so, takes
 // all of it, and writes nothing twice, whether it was there all the time or is started again.
 func TestAnotherJournal(t *testing.T) {
@@ -86,24 +106,12 @@ func TestAnotherJournal(t *testing.T) {
 			server.interrupt()
 			ids := map[string]bool{}
 			seq := uint64(0)
-			r, err := recording.OpenReader(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = r.Close() }()
-			for {
-				rec, err := r.Next()
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
+			eachRecord(t, file, func(rec *recording.Record) {
 				if seq++; rec.Envelope.Seq != seq {
 					t.Fatalf("seq %d in place %d", rec.Envelope.Seq, seq)
 				}
 				ids[rec.Journal] = true
-			}
+			})
 			if seq != 60 || len(ids) != 2 || ids[""] {
 				t.Errorf("%d packets of the journals %v", seq, ids)
 			}
@@ -152,21 +160,7 @@ func TestAnotherJournalAfterRotations(t *testing.T) {
 	}
 	times := map[uint64]int{}
 	for _, name := range files {
-		r, err := recording.OpenReader(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			rec, err := r.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			times[rec.Envelope.Seq]++
-		}
-		_ = r.Close()
+		eachRecord(t, name, func(rec *recording.Record) { times[rec.Envelope.Seq]++ })
 	}
 	for seq := uint64(1); seq <= 60; seq++ {
 		if times[seq] != 1 {
