@@ -130,6 +130,10 @@ func NewClient(opts ClientOptions) (*Client, error) {
 			return nil, err
 		}
 		u.Path = strings.TrimSuffix(u.Path, "/") + "/" + strings.Trim(opts.Path, "/") + "/"
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += fmt.Sprintf("attachments=%d", maxAttachments) // see declaredAttachments
 		c.urls = append(c.urls, u)
 	}
 	c.pub.init(c, opts.Publish)

@@ -112,6 +112,8 @@ func (cc *clientConn) Receive(m Message) error {
 		ev.push = cc.push
 		if h, ok := cc.client.handlers.Load(ev.Name); ok {
 			cc.call(h.(Handler), ev)
+		} else {
+			answer(ev, unknownEvent(ev))
 		}
 	}
 	return nil
