@@ -111,7 +111,7 @@ func (p *replay) stand() {
 
 func (p *replay) send(ctx context.Context, e *JournalEntry) error {
 	for _, name := range p.relay.heads {
-		f := p.slab.entryFrame(p.socket.ns.name, name, e, true, true)
+		f := p.slab.entryFrame(p.socket.ns.name, name, e, p.fl.offsets, true)
 		if p.size+f.size > p.limit || len(p.frames) == replayFrames {
 			if err := p.flush(ctx); err != nil {
 				return err
