@@ -12,6 +12,14 @@ import (
 // EventJournal tells clients whether the journal takes events: {ok}, and {ok:false, error} when it stops.
 const EventJournal = "journal"
 
+// EventCaughtUp tells a follower with offsets that its replay is complete: {offset}, from which on events are live. It
+// comes again when the follower has fallen behind and caught up.
+const EventCaughtUp = "caught_up"
+
+type caughtUp struct {
+	Offset uint64 `json:"offset"`
+}
+
 // Feed joins relays and a journal: what clients send is appended, and what stands in the journal, whichever
 // node took it, is delivered in the journal's order. Make it with [NewFeed], give it to [RelayOptions], and
 // call Run.

@@ -82,7 +82,7 @@ func CheckAlias(name string) error {
 		return fmt.Errorf("alias: %w", err)
 	}
 	switch name {
-	case "join", "leave", "rooms", "dropped", EventInject, EventJournal:
+	case "join", "leave", "rooms", "dropped", EventInject, EventJournal, EventCaughtUp:
 		return fmt.Errorf("alias: %q is another event of the relay", name)
 	}
 	return nil
