@@ -385,8 +385,8 @@ func TestStalledLinkDeliversNothing(t *testing.T) {
 			open := make(chan string, 10)
 			c := startClient(t, transport.ClientOptions{URL: link.url, Dialers: []transport.Dialer{engine4.Dialer{}}, Transports: []string{"websocket"},
 				OnConnect: func(sid string, _ transport.Conn) { open <- sid },
-				Backoff: transport.Backoff{Min: 5 * time.Millisecond, Max: 10 * time.Millisecond},
-				Publish: transport.PublishOptions{OnlyAcks: only, AckTimeout: 20 * time.Millisecond, OnNoAcks: func() { told <- true }}}, nil)
+				Backoff:   transport.Backoff{Min: 5 * time.Millisecond, Max: 10 * time.Millisecond},
+				Publish:   transport.PublishOptions{OnlyAcks: only, AckTimeout: 20 * time.Millisecond, OnNoAcks: func() { told <- true }}}, nil)
 			receive(t, open)
 			link.stall(true)
 			for n := range 5 {
