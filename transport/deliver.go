@@ -32,7 +32,7 @@ type entryDelivery struct {
 	plain   []*Frame  // of each entry, under each name
 	size    int       // of plain
 	fault   *AckError // why the only entry is not sent to every client; nil: it is
-	noted   []*Frame  // with their offsets; made when the first follower needs them
+	noted   []*Frame  // with their offsets; made when the first follower that wants offsets needs them
 	behind  []fallen
 }
 
@@ -104,8 +104,15 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	for d.entries[first].Offset < fl.next {
 		first++
 	}
-	frames := d.notedFrames()[first*len(d.relay.heads):]
+	frames := d.plain
+	if fl.offsets {
+		frames = d.notedFrames()
+	}
+	frames = frames[first*len(d.relay.heads):]
 	if skip {
+		if !fl.offsets {
+			return
+		}
 		frames = []*Frame{skippedFrame(d.relay.ns.name, &d.entries[0], d.fault, false)}
 	}
 	size := 0

@@ -58,6 +58,8 @@ func (c *stock) next() string {
 		case string(data) == "2":
 			c.send("3")
 			continue
+		case strings.HasPrefix(string(data), `42["caught_up"`):
+			continue
 		case binary:
 			if attachments--; attachments > 0 {
 				continue
