@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// slowLink is a TCP proxy in front of a server that delays each direction without limiting its throughput, and that can fail
-// in the ways in which networks do.
+// slowLink is a TCP proxy in front of a server. It delays each direction without limiting its throughput, and fails in
+// the ways in which networks do.
 type slowLink struct {
 	t     *testing.T
 	ln    net.Listener
@@ -20,9 +20,9 @@ type slowLink struct {
 
 	mu      sync.Mutex
 	pairs   map[*linkPair]bool
-	left    []*net.TCPConn // connections to the server whose clients are gone, which the server is not told
-	silent  chan struct{} // not nil: nothing is forwarded until it is closed
-	refuses bool          // new connections
+	left    []*net.TCPConn // connections to the server of clients that are gone, though the server does not know
+	silent  chan struct{}  // not nil: nothing is forwarded until it is closed
+	refuses bool           // new connections
 	closed  bool
 }
 
@@ -31,7 +31,7 @@ type linkPair struct {
 	client, server *net.TCPConn
 	broken         chan struct{} // closed when nothing is forwarded any more
 	breakOnce      sync.Once
-	abandoned      bool // by its client, which the server is not told; written before broken is closed
+	abandoned      bool // the client is gone, though the server does not know; set before broken is closed
 }
 
 // A chunk of bytes is forwarded when its time has come.
@@ -201,7 +201,7 @@ func (p *linkPair) breakUp() {
 	})
 }
 
-// abandon resets the clients' connections and leaves the server's open: it takes the clients to be there still.
+// abandon resets the clients' connections and leaves the server's open: to the server the clients seem to be there.
 func (l *slowLink) abandon() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,7 +225,7 @@ func (l *slowLink) cut(chosen func() bool) {
 	}
 }
 
-// setSilent stops to forward, or goes on. Nobody is told: both sides see a peer that says nothing.
+// setSilent stops forwarding, or resumes it. Both sides see a peer that says nothing.
 func (l *slowLink) setSilent(silent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -250,7 +250,7 @@ func (l *slowLink) setRefuse(refuse bool) {
 	}
 }
 
-// fail is one failure of the link, of a kind and a length that rng chooses. It tells what it was.
+// fail lets the link fail once, in a way and for a time that rng chooses, and returns a description.
 func (l *slowLink) fail(rng *rand.Rand) string {
 	pause := func() time.Duration {
 		d := time.Duration(200+rng.IntN(1500)) * time.Millisecond

@@ -117,6 +117,9 @@ func otherRevision(body []byte) bool {
 		len(body) > 0 && body[0] == 0 // the binary form of revision 3
 }
 
+// emptyBody is an empty body that net/http does not know to be one.
+type emptyBody struct{ io.ReadCloser }
+
 func (d *Dialed) request(ctx context.Context, method string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, d.address("polling"), bytes.NewReader(body))
 	if err != nil {
@@ -127,6 +130,10 @@ func (d *Dialed) request(ctx context.Context, method string, body []byte) ([]byt
 	}
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+	} else {
+		// A poll must not be repeated: the server may have answered it, and has these packets no more. Without a
+		// body, or with GetBody, net/http repeats a GET when a connection that it has used before is reset.
+		req.Body, req.GetBody = emptyBody{http.NoBody}, nil
 	}
 	res, err := d.http.Do(req)
 	if err != nil {
