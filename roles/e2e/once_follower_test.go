@@ -19,19 +19,20 @@ type onceFollower struct {
 	name, room string
 	launch     func(t *testing.T) *process
 	file       string // of a logger
-	read       func(line string) (followerLine, error)
+	readLine   func(text string) (followerLine, error)
 
-	ready, first, last chan struct{} // closed when it has joined, when it has a packet, and when it has the one at the end
-	over               chan struct{} // closed when its output ends
+	ready chan struct{} // closed when it has joined
+	first chan struct{} // closed when it has a packet
+	last  chan struct{} // closed when it has that of sourceAtEnd
+	over  chan struct{} // closed when its output has ended
 
 	mu       sync.Mutex
-	lines    int
 	records  []onceRecord // of a stock client
 	connects int
 	wrong    error
 }
 
-// followerLine is a line of node/follower.js and python/follower.py, and what is needed of a logger's.
+// followerLine is a line of node/follower.js and python/follower.py, and the part of a logger's that matters here.
 type followerLine struct {
 	On     string          `json:"on"`
 	Offset uint64          `json:"offset"`
@@ -52,7 +53,7 @@ type stockOptions struct {
 
 // stockFollower runs a stock client.
 func stockFollower(name, kind string, o stockOptions) *onceFollower {
-	return &onceFollower{name: name, room: o.Room, read: readStockLine, launch: func(t *testing.T) *process {
+	return &onceFollower{name: name, room: o.Room, readLine: readStockLine, launch: func(t *testing.T) *process {
 		opts, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)
@@ -64,11 +65,11 @@ func stockFollower(name, kind string, o stockOptions) *onceFollower {
 	}}
 }
 
-// loggerFollower runs a logger, whose file counts; its output tells how far it is.
+// loggerFollower runs a logger. Its file counts; its output only tells how far it is.
 func loggerFollower(name, url, room, file string, flags ...string) *onceFollower {
-	return &onceFollower{name: name, room: room, file: file, read: readLoggerLine, launch: func(t *testing.T) *process {
-		args := []string{"logger", "--url", url, "--output", file, "--format", "json", "--rotate-size", "0", "--rotate-every", "0s",
-			"--since", "all", "--log-format", "json"}
+	return &onceFollower{name: name, room: room, file: file, readLine: readLoggerLine, launch: func(t *testing.T) *process {
+		args := []string{"logger", "--url", url, "--output", file, "--format", "json", "--since", "all",
+			"--rotate-size", "0", "--rotate-every", "0s", "--log-format", "json"}
 		if room != "" {
 			args = append(args, "--room", room)
 		}
@@ -100,7 +101,7 @@ func (f *onceFollower) start(t *testing.T) {
 
 // take reads one line. f.mu is held.
 func (f *onceFollower) take(text string) {
-	l, err := f.read(text)
+	l, err := f.readLine(text)
 	switch {
 	case err != nil:
 		f.wrong = err

@@ -1,5 +1,5 @@
-// A follower as the README shows it, with a stock socket.io-client of a given version. It writes each event that it gets
-// as one JSON line; bytes are written {"$binary": "<base64>"}.
+// A follower as the README shows it, with a stock socket.io-client of a given version. It prints each event that it
+// gets as one line of JSON; bytes are {"$binary": "<base64>"}.
 'use strict';
 const { version, url, transports, auth, room } = JSON.parse(process.argv[2]);
 const lib = require('socket.io-client-' + version);
@@ -7,7 +7,7 @@ const io = lib.io || lib;
 
 const print = (line) => process.stdout.write(JSON.stringify(line) + '\n');
 
-// Every version of the client can declare in the query that it will follow; socket.io-client 3 and later can do so by auth.
+// Every version of the client can declare in the query that it will follow; from version 3 on also by auth.
 const options = auth ? { auth: { follow: true } } : { query: { follow: '1' } };
 if (transports) options.transports = transports;
 const socket = io(url, options);
@@ -19,14 +19,14 @@ socket.on('connect', () => {
   if (room) join.room = room;
   socket.emit('join', join, (answer) => {
     print({ on: 'join', answer });
-    // A journal that is unavailable may be available again soon: the client reconnects by itself, after a pause.
-    if (!answer.ok) socket.io.engine.close();
+    if (!answer.ok) socket.io.engine.close(); // the client reconnects after a pause, and joins again
   });
 });
 
 socket.on('log_telemetry', (value, at) => {
   if (at) next = at.offset + 1;
-  print({ on: 'event', offset: at ? at.offset : 0, value: Buffer.isBuffer(value) ? { $binary: value.toString('base64') } : value });
+  if (Buffer.isBuffer(value)) value = { $binary: value.toString('base64') };
+  print({ on: 'event', offset: at ? at.offset : 0, value });
 });
 
 socket.on('journal', (status) => print({ on: 'journal', status }));

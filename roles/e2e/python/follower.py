@@ -1,12 +1,12 @@
 """A follower as the README shows it, with the stock python-socketio. Its output is that of node/follower.js.
 
-The threaded socketio.Client handles each message in a thread of its own: it keeps no order, and can take the bytes of one
-event for those of another. socketio.AsyncClient handles them in order, as long as the handler does not await anything before
-it has taken the event.
+socketio.Client handles each message in a thread of its own: it keeps no order, and can take the bytes of one event for
+those of another. socketio.AsyncClient keeps the order, if the handler does not await anything before it has taken the
+event.
 
-With reconnection=True a client of python-socketio gives the server one second for each new connection, which is too little
-on a slow link; and one whose poll is cut while its answer is read does not reconnect at all. So each connection has a client
-of its own here, and the loop reconnects.
+With reconnection=True a client allows one second for each new connection to a namespace (wait_timeout), too little for
+a slow link, and one whose link is cut within the answer to a poll does not reconnect at all. So this one makes a new
+client for each connection.
 """
 import asyncio
 import base64
@@ -26,7 +26,7 @@ def tell(**line):
 
 
 async def follow():
-    """Follows until the connection ends."""
+    """Follow until the connection ends."""
     sio = socketio.AsyncClient(reconnection=False, request_timeout=30)
 
     @sio.event
@@ -39,8 +39,8 @@ async def follow():
 
     async def joined(answer):
         tell(on="join", answer=answer)
-        if not answer["ok"]:  # a journal that is unavailable may be available again soon
-            await sio.disconnect()
+        if not answer["ok"]:
+            await sio.disconnect()  # main connects and joins again
 
     @sio.event
     def log_telemetry(value, at=None):
