@@ -28,8 +28,8 @@ type PublishOptions struct {
 	MaxBytes int        // 64 MiB of arguments may wait for an acknowledgement
 	WhenFull FullPolicy // FullBlock
 	Window   int        // 256 events may be under way at once
-	// AckTimeout is how long an acknowledgement may take; 10 s. Where the server has
-	// acknowledged something before, the connection is then given up as broken, and a new one
+	// AckTimeout is how long the first event under way may stay the first without an acknowledgement; 10 s. Where the
+	// server has acknowledged something before, the connection is then given up as broken, and a new one
 	// is made. Where it never has, it is taken for one that does not: what has been sent is
 	// then counted as arrived, and OnNoAcks is told once for each connection.
 	AckTimeout time.Duration
@@ -83,6 +83,7 @@ type publisher struct {
 	acks    bool // this server has acknowledged something
 	noAcks  bool // it is taken for one that does not
 	timer   *time.Timer
+	moved   time.Time   // when the first of the queue last left it
 	pause   *time.Timer // not nil: the server cannot take anything now
 	late    bool        // OnDelayed has been told
 	stats   PublishStats
@@ -342,6 +343,9 @@ func (p *publisher) remove(pub *publication) bool {
 			continue
 		}
 		// Nearly always the first: acknowledgements come in order.
+		if i == 0 {
+			p.moved = time.Now()
+		}
 		copy(p.queue[1:i+1], p.queue[:i])
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
@@ -371,7 +375,12 @@ func (p *publisher) overdue() {
 		p.mu.Unlock()
 		return
 	}
-	if left := p.opts.AckTimeout - time.Since(oldest.since); left > 0 {
+	// Over a slow link a whole window may take longer than AckTimeout: as long as acknowledgements come, the link is there.
+	since := oldest.since
+	if p.moved.After(since) {
+		since = p.moved
+	}
+	if left := p.opts.AckTimeout - time.Since(since); left > 0 {
 		p.timer = time.AfterFunc(left, p.overdue)
 		p.mu.Unlock()
 		return

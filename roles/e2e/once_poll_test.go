@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,34 @@ func TestLostAnswerToPoll(t *testing.T) {
 			awaitPackets(t, file, int(transportEnd(source.log())))
 			if code := logger.interrupt(); code != 0 {
 				t.Errorf("logger ends with %d", code)
+			}
+		})
+	}
+}
+
+// A window of packets by POST, 16 in each, took longer over a slow link than an acknowledgement was allowed to: telemetry
+// reconnected and sent the window again, without an end. An upgrade to a WebSocket had to wait for all of them, and was
+// given up.
+func TestSlowLinkOfTelemetry(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for _, way := range []string{"auto", "polling"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			addr := freeport.Address(t)
+			link := newSlowLink(t, addr, 500*time.Millisecond)
+			source := start(t, tbmsock(t), "telemetry", "--url", link.url(), "--transport", way, "--rate", "200hz", "--count", "300",
+				"--drain", "3m")
+			source.logged("waiting for the server")
+			timer := time.NewTimer(1500 * time.Millisecond) // all of them wait then
+			<-timer.C
+			start(t, tbmsock(t), "server", "--listen", addr).url()
+			await(t, source.done, 4*time.Minute, "everything is acknowledged")
+			for _, want := range []string{"acknowledged=300", "resent=0", "waiting=0"} {
+				if !strings.Contains(source.log(), want) {
+					t.Errorf("telemetry does not say %s:\n%s", want, source.log())
+				}
 			}
 		})
 	}
