@@ -425,7 +425,7 @@ func (c *Client) Join(room string) error {
 }
 
 func (c *Client) join(cc *clientConn, room string) {
-	err := cc.ask("join", []any{room}, func(args Args, err error) {
+	_, err := cc.ask("join", []any{room}, func(args Args, err error) {
 		if err == nil {
 			if refusal := ackError(args); refusal != nil {
 				err = refusal
