@@ -105,14 +105,18 @@ func checkHost(host string) error {
 }
 
 // SplitURLs splits a list of addresses at its commas. A comma within a password or a query separates nothing: an
-// address after one with a query must begin with its scheme.
+// address that has credentials, or follows one with a query, must begin with its scheme.
 func SplitURLs(list string) []string {
 	var urls []string
+	head := 0 // index of the last address that began with a scheme, or of the first
 	for part := range strings.SplitSeq(list, ",") {
-		if n := len(urls); n > 0 && !strings.Contains(part, "://") && strings.Contains(urls[n-1], "://") &&
-			(strings.Contains(part, "@") && !strings.Contains(urls[n-1], "@") || strings.ContainsAny(urls[n-1], "?#")) {
-			urls[n-1] += "," + part
-			continue
+		switch {
+		case len(urls) == 0:
+		case strings.Contains(part, "://"):
+			head = len(urls)
+		case strings.Contains(part, "@") && !strings.Contains(urls[head], "@"), strings.ContainsAny(urls[head], "?#"):
+			part = strings.Join(append(urls[head:], part), ",")
+			urls = urls[:head]
 		}
 		urls = append(urls, part)
 	}
@@ -136,19 +140,12 @@ func redactOne(s string) string {
 		start = i + len("://")
 	}
 	rest := s[start:]
-	authority := rest
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority = rest[:i]
-	}
-	at := strings.LastIndexByte(authority, '@')
-	last := strings.LastIndexByte(rest, '@')
+	// A password with a slash or the like, not percent-encoded, may end in what the parser calls the path, but an @ in a
+	// parameter of the query is no part of it.
+	at := strings.LastIndexByte(rest, '@')
 	query := strings.IndexByte(rest, '?')
-	switch _, err := url.Parse(s); {
-	case last < 0:
-	case err != nil:
-		at = last
-	case at < 0 && strings.Contains(authority, ":") && (query < 0 || query > last || !strings.Contains(rest[query:last], "=")):
-		at = last // a password with a slash or the like that is not percent-encoded
+	if _, err := url.Parse(s); err == nil && query >= 0 && query < at && strings.Contains(rest[query:at], "=") {
+		at = strings.LastIndexByte(rest[:query], '@')
 	}
 	head := s[:start]
 	if at >= 0 {

@@ -52,6 +52,8 @@ func TestRedactURL(t *testing.T) {
 		"http://u:se@cret@h":                 "http://u:xxxxx@h",
 		"http://u:%zzsecret@h":               "http://u:xxxxx@h",
 		"http://u:sec,ret@h":                 "http://u:xxxxx@h",
+		"http://u:se,,cr,et@h,http://h2":     "http://u:xxxxx@h,http://h2",
+		"u:sec,ret@h":                        "u:xxxxx@h",
 		"http://a:x1@h1,http://b:x2@h2,h3:1": "http://a:xxxxx@h1,http://b:xxxxx@h2,h3:1",
 		"http://a:x1@h1?q=1,2,http://h2":     "http://a:xxxxx@h1,http://h2",
 	} {
