@@ -200,14 +200,20 @@ func isLoopback(host string) bool {
 // run serves until ctx ends, then tells the clients and writes what waits for them.
 func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	var g run.Group
+	gate := newGate(ln, s.ends, s.log, s.http.ErrorLog, descriptorLimit(), descriptorOf)
+	if gate.limit > 0 {
+		s.log.WithFields(logrus.Fields{"limit": gate.limit, "clients": gate.first}).Info("open files")
+	}
 	g.Add(func() error {
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(gate); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("tbmsock server: %w", err)
 		}
 		return nil
 	}, func(error) {
 		s.stop()
 	})
+	gateCtx, closeGate := context.WithCancel(context.Background())
+	g.Add(func() error { gate.serve(gateCtx); return nil }, func(error) { closeGate() })
 	if s.feed != nil {
 		feedCtx, stopFeed := context.WithCancel(context.Background())
 		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
