@@ -141,7 +141,8 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now()}
+	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now(),
+		answerTime: max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout")))}
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)
 	role.http = &http.Server{
@@ -150,7 +151,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		IdleTimeout:       2 * time.Minute,
 		// Longer than a poll waits. A client that reads no answer would hold it for as long as it likes otherwise, also
 		// after its session has ended.
-		WriteTimeout:   max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout"))),
+		WriteTimeout:   role.ends.answerTime,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       stdlog.New(httpLog, "", 0),
 	}
