@@ -136,3 +136,19 @@ func TestProxyEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// A demo that listens on every address once asked the proxy for its own server.
+func TestDemoBesideAProxy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	proxy := testproxy.HTTP(t, "127.0.0.1:1", nil)
+	env := []string{"HTTP_PROXY=" + proxy.URL.String(), "NO_PROXY=", "no_proxy="}
+	p := startWith(t, env, tbmsock(t), "demo", "--listen", ":0", "--rate", "100hz", "--count", "5")
+	if code := p.wait(); code != 0 || !strings.Contains(p.log(), "acknowledged=5") {
+		t.Errorf("code %d", code)
+	}
+	if seen := proxy.Seen(); len(seen) > 0 {
+		t.Errorf("the proxy saw %v", seen)
+	}
+}
