@@ -141,7 +141,8 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now()}
+	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now(),
+		answerTime: max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout")))}
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)
 	role.http = &http.Server{
@@ -150,7 +151,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		IdleTimeout:       2 * time.Minute,
 		// Longer than a poll waits. A client that reads no answer would hold it for as long as it likes otherwise, also
 		// after its session has ended.
-		WriteTimeout:   max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout"))),
+		WriteTimeout:   role.ends.answerTime,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       stdlog.New(httpLog, "", 0),
 	}
@@ -200,14 +201,20 @@ func isLoopback(host string) bool {
 // run serves until ctx ends, then tells the clients and writes what waits for them.
 func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	var g run.Group
+	gate := newGate(ln, s.ends, s.log, s.http.ErrorLog, descriptorLimit(), descriptorOf)
+	if gate.limit > 0 {
+		s.log.WithFields(logrus.Fields{"limit": gate.limit, "clients": gate.first}).Info("open files")
+	}
 	g.Add(func() error {
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(gate); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("tbmsock server: %w", err)
 		}
 		return nil
 	}, func(error) {
 		s.stop()
 	})
+	gateCtx, closeGate := context.WithCancel(context.Background())
+	g.Add(func() error { gate.serve(gateCtx); return nil }, func(error) { closeGate() })
 	if s.feed != nil {
 		feedCtx, stopFeed := context.WithCancel(context.Background())
 		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
