@@ -25,6 +25,7 @@ func telemetryFlags() []cli.Flag {
 		textFlag("source", "name of the machine", "tbm-1"),
 		textFlag("room", "room that the packets are for; empty for everyone", ""),
 		choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
+		noAcksFlag(),
 		countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 		durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 	), machineFlags()...)
@@ -91,10 +92,16 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 	if err != nil {
 		return nil, err
 	}
+	onlyAcks := c.String("outbox") != inMemory && !c.Bool("no-acks")
 	opts.Publish = transport.PublishOptions{
 		WhenFull: transport.FullDropOldest,
+		OnlyAcks: onlyAcks,
 		OnNoAcks: func() {
-			log.Warn("the server acknowledges nothing: what is under way when a link breaks may be lost")
+			if onlyAcks {
+				log.Warn("the server acknowledges nothing; packets stay in the outbox (--no-acks counts a heartbeat as delivery)")
+				return
+			}
+			log.Warn("the server acknowledges nothing; a packet counts as delivered after a heartbeat")
 		},
 		OnRefused: func(event string, err *transport.AckError) {
 			log.WithError(err).WithField("event", event).Error("the server refuses a packet")
@@ -162,6 +169,9 @@ func (t *telemetryRole) run(ctx context.Context) error {
 	s := t.client.PublishStats()
 	entry := t.log.WithFields(logrus.Fields{"packets": t.envelope.Seq, "acknowledged": s.Acked, "refused": s.Refused,
 		"dropped": s.Dropped, "resent": s.Resent, "waiting": s.Waiting})
+	if s.Confirmed > 0 {
+		entry = entry.WithField("confirmed", s.Confirmed)
+	}
 	if t.outbox != nil {
 		entry = entry.WithFields(t.outbox.close())
 		if n := len(t.outbox.pending); n > 0 { // nobody else has it any more
@@ -175,8 +185,8 @@ func (t *telemetryRole) run(ctx context.Context) error {
 	return nil
 }
 
-// lost is an error if packets end with the process. In an outbox they wait for the next run; and where the server has never
-// acknowledged anything, what has been sent is taken for arrived.
+// lost returns an error if packets end with the process. In an outbox they wait for the next run. If the server has
+// never acknowledged anything, packets that have been sent are no error: nothing better can be known of them.
 func (t *telemetryRole) lost() error {
 	s := t.client.PublishStats()
 	if t.outbox != nil || s.Acked == 0 && s.UnderWay == s.Waiting {

@@ -82,6 +82,16 @@ type Peer interface {
 	Closed(Reason, error)
 }
 
+// HeartbeatPeer is a [Peer] of a client that wants to know which of its messages have reached the server, whether it
+// acknowledges them or not: the server handles the packets of a connection in order.
+type HeartbeatPeer interface {
+	// HeartbeatSent is called before a heartbeat (a pong; in revision 3 a ping) is pushed to the Outbox.
+	HeartbeatSent()
+	// HeartbeatArrived is called when the server has reacted to the oldest heartbeat that it has not reacted to before:
+	// by the next ping, in revision 3 by the pong. Whatever was pushed before that heartbeat has reached the server.
+	HeartbeatArrived()
+}
+
 // Acceptor makes the peer of a new connection; the engine refuses the handshake with the
 // error, if there is one.
 type Acceptor func(Conn) (Peer, error)

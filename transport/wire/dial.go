@@ -128,7 +128,22 @@ func (d *Dialed) ping() {
 	}
 	d.beat.Reset(d.interval())
 	d.mu.Unlock()
-	d.peer.Outbox().Push(transport.NewFrame(transport.EnginePing, ""))
+	d.heartbeat(transport.NewFrame(transport.EnginePing, ""))
+}
+
+// heartbeat queues a ping or pong of ours, behind everything that was pushed before.
+func (d *Dialed) heartbeat(f *transport.Frame) {
+	if p, ok := d.peer.(transport.HeartbeatPeer); ok {
+		p.HeartbeatSent()
+	}
+	d.peer.Outbox().Push(f)
+}
+
+// reacted handles a packet by which the server shows that an earlier heartbeat of ours has reached it.
+func (d *Dialed) reacted() {
+	if p, ok := d.peer.(transport.HeartbeatPeer); ok {
+		p.HeartbeatArrived()
+	}
 }
 
 // read hands up what arrives until the session ends.
@@ -195,7 +210,10 @@ func (d *Dialed) receive(p Packet) error {
 		defer d.receiving.Unlock()
 		return d.peer.Receive(transport.Message{Binary: p.Binary, Data: p.Data})
 	case transport.EnginePing:
-		d.peer.Outbox().Push(transport.NewFrame(transport.EnginePong, string(p.Data)))
+		d.reacted() // a server of revision 4 sends a ping only if it has got the pong for the one before
+		d.heartbeat(transport.NewFrame(transport.EnginePong, string(p.Data)))
+	case transport.EnginePong:
+		d.reacted()
 	case transport.EngineClose:
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
 	}
