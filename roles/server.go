@@ -7,6 +7,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -52,11 +53,13 @@ func serverCommand() *cli.Command {
 			"Example: tbmsock server --listen 127.0.0.1:8080 --cors-origin http://ops.example:4200",
 		Flags: append(serverFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			log := newLog(c, c.App.ErrWriter)
 			s, err := newServerRole(c, log)
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			s.hangups = hangups
 			if err := s.open(c.Context, c); err != nil {
 				return fmt.Errorf("tbmsock server: %w", err)
 			}
@@ -77,6 +80,8 @@ type serverRole struct {
 	http  *http.Server
 	ends  *endpoints
 	drain time.Duration
+
+	hangups <-chan os.Signal // nil: SIGHUP is not for the role
 
 	mu      sync.Mutex // of feed while the journal is opened: its health is told from the first moment on
 	journal *journal.Journal
@@ -230,6 +235,13 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 		return nil
 	}, func(error) {
 		stopTidy()
+	})
+	hangupCtx, stopHangups := context.WithCancel(ctx)
+	g.Add(func() error {
+		ignoreHangups(s.log, s.hangups, hangupCtx.Done())
+		return nil
+	}, func(error) {
+		stopHangups()
 	})
 	g.Add(func() error {
 		select {
