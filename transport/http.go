@@ -62,17 +62,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.origins.apply(w, r); err != nil {
-		s.refuseHTTP(w, err)
+		s.opts.Refuse(w, r, err)
 		return
 	}
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	// Engine.IO 4 and 3 are told apart by this parameter alone.
-	engine := s.engines[r.URL.Query().Get("EIO")]
+	engine := s.engineFor(r.URL.Query().Get("EIO"))
 	if engine == nil {
-		s.refuseHTTP(w, ErrVersion)
+		s.opts.Refuse(w, r, ErrVersion)
 		return
 	}
 	engine.ServeHTTP(w, r)
@@ -83,7 +82,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) AllowOrigins(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.origins.apply(w, r); err != nil {
-			s.refuseHTTP(w, err)
+			s.opts.Refuse(w, r, err)
 			return
 		}
 		if r.Method == http.MethodOptions {
@@ -94,7 +93,12 @@ func (s *Server) AllowOrigins(h http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) refuseHTTP(w http.ResponseWriter, err error) {
-	s.opts.Counters.Refused.Add(1)
-	WriteHTTPError(w, err)
+// engineFor returns the engine for the value of the EIO parameter, which alone tells the revisions apart; nil if there
+// is none. Like the reference server it takes a client that names no revision for one of revision 3: the Swift client
+// did so before version 15.2, and clients of revision 2 understand revision 3.
+func (s *Server) engineFor(eio string) Engine {
+	if eio == "" || eio == "2" {
+		eio = "3"
+	}
+	return s.engines[eio]
 }
