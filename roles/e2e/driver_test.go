@@ -32,6 +32,7 @@ type driverOptions struct {
 	Listen     []string `json:"listen,omitempty"`
 	Burst      int      `json:"burst,omitempty"`
 	Deflate    any      `json:"deflate,omitempty"` // of Node's: nil is its own default
+	AnyArgs    bool     `json:"anyArgs,omitempty"` // Python's handlers take any number of arguments, not one
 }
 
 // driver is a real client in a process of its own.
