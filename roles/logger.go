@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,6 +56,10 @@ type loggerRole struct {
 	file     *recording.File
 	fileForm *lineForm // nil without a file
 	tracker  transport.Tracker
+	tracked  struct { // the envelope that was counted last
+		event, source, boot string
+		seq                 uint64
+	}
 	watches  *watches
 	packet   telemetry.Packet   // the last one, whose memory is used again
 	began    bool               // out has its header
@@ -234,7 +239,7 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		l.write(&r, normal)
 		return
 	}
-	l.tracker.Add(&e)
+	l.track(ev.Name, &e)
 	r.Envelope = &e
 	if !recording.ReadPacket(&e, &l.packet) {
 		l.write(&r, normal)
@@ -246,6 +251,19 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		l.changed(s, r.Received)
 	}
 	l.write(&r, s.state())
+}
+
+// track counts the envelope, unless it is the last one under another name (an alias). l.mu is held.
+func (l *loggerRole) track(event string, e *transport.Envelope) {
+	alias := event != l.tracked.event && e.Source == l.tracked.source && e.Boot == l.tracked.boot && e.Seq == l.tracked.seq
+	if alias {
+		return
+	}
+	l.tracker.Add(e)
+	if l.tracked.source != e.Source || l.tracked.boot != e.Boot { // e's strings may be part of a large message
+		l.tracked.source, l.tracked.boot = strings.Clone(e.Source), strings.Clone(e.Boot)
+	}
+	l.tracked.event, l.tracked.seq = event, e.Seq
 }
 
 // write puts the record out, and into the file.
@@ -320,6 +338,8 @@ func (l *loggerRole) summary() {
 		switch {
 		case s.Missing > 0:
 			e.Warn("summary: packets are missing")
+		case s.Repeats > 0 || s.OutOfOrder > 0:
+			e.Warn("summary: packets were repeated or out of order")
 		case len(lost) > 0:
 			e.Warn("summary: no gap from first to last, but packets were lost")
 		case s.First > 1: // whether those before were wanted is not known

@@ -84,11 +84,12 @@ type Client struct {
 	pub      publisher
 	version  atomic.Int32 // index of the dialer that works
 
-	mu     sync.Mutex
-	conn   *clientConn   // the namespace is open on it; nil: not connected
-	rooms  []string      // joined, and to be joined again
-	follow *following    // not nil: the rooms are joined with since
-	held   chan struct{} // not nil: no connection until it is closed
+	follow atomic.Pointer[following] // nil: the client does not follow
+
+	mu    sync.Mutex
+	conn  *clientConn   // the namespace is open on it; nil: not connected
+	rooms []string      // joined, and to be joined again
+	held  chan struct{} // not nil: no connection until it is closed
 }
 
 // ConnectError is the server's refusal of the namespace.
@@ -266,7 +267,7 @@ func (c *Client) once(ctx context.Context) (open bool, err error) {
 	}
 	cc := newClientConn(c)
 	defer cc.cancel(ErrClosed)
-	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.urls[c.at], DialOptions{
+	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.endpoint(), DialOptions{
 		Transports:       c.opts.Transports,
 		Header:           c.opts.Header,
 		Compress:         c.opts.Compress,
@@ -292,8 +293,22 @@ func (c *Client) once(ctx context.Context) (open bool, err error) {
 	return cc.wasOpen, cc.err
 }
 
-// opened is called when the namespace is open on cc: rooms first, so that what is published next
-// finds them joined.
+// endpoint is the address of the next connection. A follower says so in the query, since revision 4 has no other place
+// for it; see [declaresFollow].
+func (c *Client) endpoint() *url.URL {
+	u := c.urls[c.at]
+	if c.follow.Load() == nil {
+		return u
+	}
+	follow := *u
+	if follow.RawQuery != "" {
+		follow.RawQuery += "&"
+	}
+	follow.RawQuery += "follow=1"
+	return &follow
+}
+
+// opened is called when the namespace is open on cc: rooms first, so that they are joined before anything is published.
 func (c *Client) opened(cc *clientConn) {
 	c.mu.Lock()
 	c.conn = cc
@@ -306,11 +321,9 @@ func (c *Client) opened(cc *clientConn) {
 	if c.opts.OnConnect != nil {
 		c.opts.OnConnect(cc.sid, cc.conn)
 	}
-	c.mu.Lock()
-	follow := c.follow
-	c.mu.Unlock()
+	follow := c.follow.Load()
 	if follow != nil {
-		follow.begin(c, cc)
+		follow.begin(cc)
 	}
 	for _, room := range rooms {
 		if follow == nil || !slices.Contains(follow.Rooms, room) {

@@ -28,6 +28,8 @@ type clientConn struct {
 	err     error
 	wasOpen bool
 
+	follow followState // of the connection's reader
+
 	mu   sync.Mutex
 	open bool
 	sid  string
@@ -110,6 +112,12 @@ func (cc *clientConn) Receive(m Message) error {
 			return err
 		}
 		ev.push = cc.push
+		if f := cc.client.follow.Load(); f != nil && cc.follow.first(ev) {
+			f.announced(cc, ev)
+			if ev.Name == EventJournal {
+				return nil
+			}
+		}
 		if h, ok := cc.client.handlers.Load(ev.Name); ok {
 			cc.call(h.(Handler), ev)
 		}

@@ -31,7 +31,7 @@ type entryDelivery struct {
 	entries []JournalEntry
 	plain   []*Frame // of each entry, under each name
 	size    int      // of plain
-	noted   []*Frame // with their offsets; made when the first follower needs them
+	noted   []*Frame // with their offsets; made when the first follower that wants offsets needs them
 	behind  []fallen
 }
 
@@ -99,7 +99,11 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	for d.entries[first].Offset < fl.next {
 		first++
 	}
-	frames := d.notedFrames()[first*len(d.relay.heads):]
+	frames := d.plain
+	if fl.offsets {
+		frames = d.notedFrames()
+	}
+	frames = frames[first*len(d.relay.heads):]
 	size := 0
 	for _, f := range frames {
 		size += f.size

@@ -318,8 +318,10 @@ func (sn *Session) armIdle() {
 }
 
 // push queues a frame and ends the connection if it cannot be queued.
-func (sn *Session) push(f *Frame) error {
-	p := sn.outbox.Push(f)
+func (sn *Session) push(f *Frame) error { return sn.pushed(sn.outbox.Push(f)) }
+
+// pushed counts what a push dropped, and ends the connection if the queue is full.
+func (sn *Session) pushed(p Pushed) error {
 	if p.Dropped > 0 {
 		sn.server.opts.Counters.Dropped.Add(uint64(p.Dropped))
 	}
