@@ -19,7 +19,12 @@ func TestPollingBursts(t *testing.T) {
 		for _, kind := range []string{"node 2", "node 4", "python"} {
 			t.Run(kind, func(t *testing.T) {
 				t.Parallel()
-				d := startDriver(t, kind, driverOptions{URL: r.url(), Transports: []string{"polling"}, Listen: []string{"private"}})
+				o := driverOptions{URL: r.url(), Transports: []string{"polling"}, Listen: []string{"private"}}
+				startClient := func() *driver { return startDriver(t, kind, o) }
+				if kind == "python" {
+					startClient = func() *driver { return startListener(t, o) }
+				}
+				d := startClient()
 				burst := func(n int, arg func(i int) (sent any, want string)) {
 					t.Helper()
 					for i := range n {
@@ -55,8 +60,8 @@ func TestPollingBursts(t *testing.T) {
 				if len(d.held["disconnect"]) > 0 || len(d.held["connect"]) > 0 {
 					t.Errorf("the connection ended: %v", d.held)
 				}
-				if got := d.transport(); got != "polling" {
-					t.Errorf("ended by %s", got)
+				if d.first.Transport != "polling" {
+					t.Errorf("connected by %s", d.first.Transport)
 				}
 			})
 		}
@@ -73,8 +78,15 @@ func TestPollingFollower(t *testing.T) {
 	publishSeqs(t, url, 1, 100)
 	for _, kind := range []string{"node 2", "node 4", "python"} {
 		t.Run(kind, func(t *testing.T) {
-			d := startDriver(t, kind, driverOptions{URL: url, Transports: []string{"polling"}, Listen: []string{transport.EventTelemetry}, AnyArgs: true})
-			d.emitAck("join", map[string]any{"room": "any", "since": 1, "offsets": true})
+			o := driverOptions{URL: url, Transports: []string{"polling"}, Listen: []string{transport.EventTelemetry},
+				Join: map[string]any{"room": "ops", "since": map[string]any{"offset": 1}, "offsets": true}}
+			var d *driver
+			if kind == "python" {
+				d = startListener(t, o)
+			} else {
+				d = startDriver(t, kind, o)
+				d.emitAck("join", o.Join)
+			}
 			for offset := 1; offset <= 100; offset++ {
 				r := d.next("event")
 				want := fmt.Sprintf(`{"offset":%d,"replayed":true}`, offset)

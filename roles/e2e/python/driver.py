@@ -71,10 +71,7 @@ def listen(event):
         tell(on="event", event=event, args=[encode(data)])
         return data
 
-    def any_args(*args):
-        tell(on="event", event=event, args=[encode(a) for a in args])
-
-    sio.on(event, any_args if options.get("anyArgs") else handler, namespace=namespace)
+    sio.on(event, handler, namespace=namespace)
 
 
 for name in options.get("listen", []):
