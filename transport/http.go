@@ -46,12 +46,18 @@ func WriteHTTPError(w http.ResponseWriter, err error) {
 	if he.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
+	if he == ErrPayloadTooLarge { // the reference server answers this one without a body, and clients pass bodies on
+		w.WriteHeader(he.Status)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(he.Status)
-	_ = json.NewEncoder(w).Encode(struct {
+	// Without a line feed at the end: clients compare the text.
+	body, _ := json.Marshal(struct { // which holds nothing that cannot be encoded
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{he.Code, he.Message})
+	_, _ = w.Write(body)
 }
 
 // ServeHTTP answers what stands on the Socket.IO path, with or without its last slash, and

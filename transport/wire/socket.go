@@ -175,6 +175,9 @@ func (s *Socket) control(h frameHeader) error {
 		case 0, ws.StatusNormalClosure, ws.StatusGoingAway:
 			return io.EOF
 		}
+		if reason == "" && code == ws.StatusMessageTooBig {
+			reason = transport.ReasonPayloadTooLarge.String()
+		}
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose, Err: fmt.Errorf("the peer says why: %d %s", code, reason)}
 	}
 	return nil
@@ -308,8 +311,11 @@ func (s *Socket) Close(reason transport.Reason) {
 		switch reason {
 		case transport.ReasonPingTimeout, transport.ReasonTransportClose, transport.ReasonTransportError:
 			// Nobody is there to read it, as far as is known.
-		case transport.ReasonParseError, transport.ReasonPayloadTooLarge:
+		case transport.ReasonParseError:
 			s.closeFrame(closeCode(reason), reason.String())
+			s.linger()
+		case transport.ReasonPayloadTooLarge:
+			s.closeFrame(closeCode(reason), "") // the code says it all; the reference server adds nothing either
 			s.linger()
 		default:
 			s.closeFrame(closeCode(reason), reason.String())
