@@ -54,7 +54,7 @@ func TestConnect(t *testing.T) {
 		c.next()
 		c.want(`42/private,["hello","early"]`)
 		c.send(`41/private,`)
-		c.send(`2probe`) // out of state: ends the connection
+		c.send(`0{}`) // the server's to send: ends the connection
 		c.wantClosed()
 	})
 	t.Run("twice to one namespace is against the protocol", func(t *testing.T) {

@@ -59,6 +59,9 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
       socket.emit(c.event, ...args);
       break;
     }
+    case 'connect': // after the server has ended the socket
+      socket.connect();
+      break;
     case 'transport':
       tell({ on: 'transport', transport: socket.io.engine.transport.name, extensions: (socket.io.engine.transport.ws || {}).extensions });
       break;
