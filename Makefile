@@ -81,6 +81,7 @@ test-once: tools
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzValidJSON$$' -fuzztime $(FUZZTIME) ./transport
+	go test -run '^$$' -fuzz '^FuzzCheckSafe$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzNodeMessage$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzRecord$$' -fuzztime $(FUZZTIME) ./transport/spool
