@@ -14,7 +14,7 @@ import (
 func (d *Dialed) upgrade() {
 	ctx, cancel := context.WithTimeout(d.ctx, d.opts.HandshakeTimeout)
 	defer cancel()
-	s, err := d.dialSocket(ctx)
+	s, _, err := d.dialSocket(ctx)
 	if err != nil {
 		return
 	}
