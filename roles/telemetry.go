@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -39,10 +40,12 @@ func telemetryCommand() *cli.Command {
 			"Example: tbmsock telemetry --rate 10hz --source tbm-1 --room ops",
 		Flags: append(telemetryFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			t, err := newTelemetryRole(c, newLog(c, c.App.ErrWriter))
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			t.hangups = hangups
 			return t.run(c.Context)
 		},
 	}
@@ -60,6 +63,7 @@ type telemetryRole struct {
 	count    int64
 	duration time.Duration
 	drain    time.Duration
+	hangups  <-chan os.Signal // nil: SIGHUP is not for the role
 
 	mu      sync.Mutex // of the machine: faults come from the connection
 	machine *simulator.Machine
@@ -144,6 +148,8 @@ func (t *telemetryRole) run(ctx context.Context) error {
 	}
 	clientCtx, stopClient := context.WithCancel(context.Background())
 	g.Add(func() error { return t.client.Run(clientCtx) }, func(error) { stopClient() })
+	hangupCtx, stopHangups := context.WithCancel(context.Background())
+	g.Add(func() error { ignoreHangups(t.log, t.hangups, hangupCtx.Done()); return nil }, func(error) { stopHangups() })
 	sampleCtx, stopSampling := context.WithCancel(ctx)
 	g.Add(func() error {
 		err := t.sample(sampleCtx)

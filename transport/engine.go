@@ -120,6 +120,8 @@ type EngineOptions struct {
 	// nothing is agreed to. [DefaultCompress] is what Socket.IO has.
 	Compress int
 	Counters *Counters // nil: counted, but nobody can read it
+	// OnRefused, if not nil, is told of every request that is refused. It must not block.
+	OnRefused func(Refused)
 }
 
 // WithDefaults returns o with every zero value replaced.

@@ -171,6 +171,9 @@ func (d *Dialed) request(ctx context.Context, method string, body []byte) (data 
 	return data, nil
 }
 
+// emptyBody is an empty body that net/http does not recognise as one.
+type emptyBody struct{ io.ReadCloser }
+
 // exchange makes one HTTP request.
 func (d *Dialed) exchange(ctx context.Context, method string, t target, body []byte) (*response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, t.url.String(), bytes.NewReader(body))
@@ -180,6 +183,10 @@ func (d *Dialed) exchange(ctx context.Context, method string, t target, body []b
 	maps.Copy(req.Header, t.header)
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+	} else {
+		// A poll must not be repeated: the server may have answered it, and has these packets no more. Without a
+		// body, or with GetBody, net/http repeats a GET when a connection that it has used before is reset.
+		req.Body, req.GetBody = emptyBody{http.NoBody}, nil
 	}
 	res, err := d.http.Do(req)
 	if err != nil {
