@@ -120,6 +120,8 @@ func (cc *clientConn) Receive(m Message) error {
 		}
 		if h, ok := cc.client.handlers.Load(ev.Name); ok {
 			cc.call(h.(Handler), ev)
+		} else {
+			answer(ev, unknownEvent(ev))
 		}
 	}
 	return nil

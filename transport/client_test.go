@@ -543,22 +543,3 @@ func TestPublishRefused(t *testing.T) {
 		t.Errorf("stats are %+v", s)
 	}
 }
-
-func TestParseServerURL(t *testing.T) {
-	for in, want := range map[string]string{
-		"http://127.0.0.1:8080": "http://127.0.0.1:8080", "127.0.0.1:8080": "http://127.0.0.1:8080",
-		"wss://tbm.example": "https://tbm.example", "ws://h:1/base": "http://h:1/base",
-		"ftp://h": "", "http://": "", "": "", "http://:8080": "",
-	} {
-		u, err := transport.ParseServerURL(in)
-		if want == "" {
-			if err == nil {
-				t.Errorf("%q became %s", in, u)
-			}
-			continue
-		}
-		if err != nil || u.String() != want {
-			t.Errorf("%q became %v, %v", in, u, err)
-		}
-	}
-}

@@ -28,9 +28,10 @@ type PublishOptions struct {
 	MaxBytes int        // 64 MiB of arguments may wait for an acknowledgement
 	WhenFull FullPolicy // FullBlock
 	Window   int        // 256 events may be under way at once
-	// AckTimeout is how long an acknowledgement may take; 10 s. If the server acknowledges events, the connection is
-	// then closed as broken, and all is sent again on a new one. If it never has, OnNoAcks is called, once for each
-	// connection, and Window no longer holds events back. Nothing counts as delivered because time has passed.
+	// AckTimeout is how long the first event in flight may remain the first without an acknowledgement; 10 s. If the
+	// server acknowledges events, the connection is then closed as broken, and all is sent again on a new one. If it
+	// never has, OnNoAcks is called, once for each connection, and Window no longer holds events back. Nothing counts
+	// as delivered because time has passed.
 	AckTimeout time.Duration
 	OnNoAcks   func()
 	// OnlyAcks lets nothing but an acknowledgement count as delivery. Without it, an event for a server that
@@ -92,6 +93,7 @@ type publisher struct {
 		sent, back uint64 // heartbeats of this connection: sent to the server, and known to have reached it
 	}
 	timer   *time.Timer
+	moved   time.Time   // when the first of the queue last left it
 	pause   *time.Timer // not nil: the server cannot take anything now
 	late    bool        // OnDelayed has been told
 	stats   PublishStats
@@ -354,6 +356,9 @@ func (p *publisher) remove(pub *publication) bool {
 			continue
 		}
 		// Nearly always the first: acknowledgements come in order.
+		if i == 0 {
+			p.moved = time.Now()
+		}
 		copy(p.queue[1:i+1], p.queue[:i])
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
@@ -383,7 +388,12 @@ func (p *publisher) overdue() {
 		p.mu.Unlock()
 		return
 	}
-	if left := p.opts.AckTimeout - time.Since(oldest.since); left > 0 {
+	// Over a slow link a whole window may take longer than AckTimeout: as long as acknowledgements come, the link is there.
+	since := oldest.since
+	if p.moved.After(since) {
+		since = p.moved
+	}
+	if left := p.opts.AckTimeout - time.Since(since); left > 0 {
 		p.timer = time.AfterFunc(left, p.overdue)
 		p.mu.Unlock()
 		return
