@@ -3,6 +3,7 @@ package roles
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
+	"tbmsock/telemetry/recording"
+	"tbmsock/telemetry/simulator"
 	"tbmsock/transport"
 )
 
@@ -23,11 +26,11 @@ func (c *fakeClock) read() (wall, steady time.Time) {
 	return now.Round(0).Add(c.set), now
 }
 
-// telemetryFor makes the role from flags, without running it.
-func telemetryFor(t *testing.T, log *logrus.Logger, args ...string) *telemetryRole {
+// roleFor makes a role from flags, without running it.
+func roleFor[T any](t *testing.T, flags []cli.Flag, make func(*cli.Context) (T, error), args ...string) T {
 	t.Helper()
-	set := flag.NewFlagSet("telemetry", flag.ContinueOnError)
-	for _, f := range append(telemetryFlags(), logFlags()...) {
+	set := flag.NewFlagSet("role", flag.ContinueOnError)
+	for _, f := range append(flags, logFlags()...) {
 		if err := f.Apply(set); err != nil {
 			t.Fatal(err)
 		}
@@ -35,11 +38,16 @@ func telemetryFor(t *testing.T, log *logrus.Logger, args ...string) *telemetryRo
 	if err := set.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	role, err := newTelemetryRole(cli.NewContext(cli.NewApp(), set, nil), log)
+	role, err := make(cli.NewContext(cli.NewApp(), set, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return role
+}
+
+func telemetryFor(t *testing.T, log *logrus.Logger, args ...string) *telemetryRole {
+	t.Helper()
+	return roleFor(t, telemetryFlags(), func(c *cli.Context) (*telemetryRole, error) { return newTelemetryRole(c, log) }, args...)
 }
 
 // The time of a packet was that of the start and what had passed since by the monotonic clock: after the wall clock had
@@ -133,5 +141,41 @@ func TestTelemetryFollowsTheWallClock(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "wall clock stepped"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, out.String())
+	}
+}
+
+// The logger took staleness from the wall clock: set ahead, it made every channel stale at once; set back, it hid for as
+// long that a machine had fallen silent.
+func TestStalenessIgnoresTheWallClock(t *testing.T) {
+	for _, step := range []time.Duration{0, 8 * time.Hour, -8 * time.Hour} {
+		t.Run(step.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				log := logrus.New()
+				log.SetOutput(&out)
+				role := roleFor(t, loggerFlags(), func(c *cli.Context) (*loggerRole, error) { return newLoggerRole(c, log, &out) })
+				var c fakeClock
+				role.clock = c.read
+				readings(t, simulator.EPB, 10, time.Second, func(r *recording.Record) {
+					e, err := json.Marshal(r.Envelope)
+					if err != nil {
+						t.Fatal(err)
+					}
+					role.event(t.Context(), &transport.Event{Name: r.Event, Args: transport.Args{{JSON: e}}})
+					role.checkStale()
+					time.Sleep(time.Second)
+				})
+				c.set += step
+				role.checkStale()
+				if strings.Contains(out.String(), "no packet") || !strings.Contains(out.String(), "#10 ") {
+					t.Errorf("after the step it says:\n%s", out.String())
+				}
+				time.Sleep(10 * time.Minute)
+				role.checkStale()
+				if !strings.Contains(out.String(), "no packet for 10m1s") {
+					t.Errorf("of a silent machine it says:\n%s", out.String())
+				}
+			})
+		})
 	}
 }

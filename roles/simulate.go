@@ -64,7 +64,7 @@ func simulate(c *cli.Context) error {
 				return fmt.Errorf("tbmsock simulate: %w", err)
 			}
 		}
-		watched.observe(&r)
+		watched.observe(&r, r.Received)
 		_, err = out.Write(form.record(&r, normal))
 	}
 	if err = errors.Join(err, out.Flush()); err != nil && !errors.Is(err, syscall.EPIPE) { // head has seen enough
