@@ -2,8 +2,8 @@ package roles
 
 import "time"
 
-// clock reads the time twice at one moment: from the wall clock, which somebody may set, and from one that is steady and
-// compares and subtracts with its own readings alone.
+// clock reads the time twice at one moment: from the wall clock, which somebody may set, and from one that is steady
+// and compares and subtracts with its own readings alone.
 type clock func() (wall, steady time.Time)
 
 func systemClock() (wall, steady time.Time) {
@@ -20,8 +20,8 @@ const (
 // stepWatch finds steps of the wall clock: it was set, or the computer slept, which the steady clock does not count.
 type stepWatch struct{ wall, steady time.Time }
 
-// step returns by how much the wall clock has gone ahead (back, if negative) of the time that has passed since the last
-// call; 0 if that is no step.
+// step returns by how much the wall clock has gone ahead (back, if negative) of the time that has passed since the
+// last call; 0 if that is no step.
 func (w *stepWatch) step(wall, steady time.Time) time.Duration {
 	last := *w
 	*w = stepWatch{wall, steady}

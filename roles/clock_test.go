@@ -50,8 +50,8 @@ func telemetryFor(t *testing.T, log *logrus.Logger, args ...string) *telemetryRo
 	return roleFor(t, telemetryFlags(), func(c *cli.Context) (*telemetryRole, error) { return newTelemetryRole(c, log) }, args...)
 }
 
-// The time of a packet was that of the start and what had passed since by the monotonic clock: after the wall clock had
-// been set, or a laptop had slept for a night, it was wrong until the next start, and nobody was told.
+// The time of a packet was that of the start and what had passed since by the monotonic clock: after the wall clock
+// had been set, or a laptop had slept for a night, it was wrong until the next start, and nobody was told.
 func TestPacketTimeFollowsTheWallClock(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -144,8 +144,8 @@ func TestTelemetryFollowsTheWallClock(t *testing.T) {
 	}
 }
 
-// The logger took staleness from the wall clock: set ahead, it made every channel stale at once; set back, it hid for as
-// long that a machine had fallen silent.
+// The logger took staleness from the wall clock: set ahead, it made every channel stale at once; set back, it hid for
+// as long that a machine had fallen silent.
 func TestStalenessIgnoresTheWallClock(t *testing.T) {
 	for _, step := range []time.Duration{0, 8 * time.Hour, -8 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
