@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,17 +26,21 @@ func loggerCommand() *cli.Command {
 		Usage: "listen for log_telemetry and log every packet",
 		Description: "Packets go to stdout, one a line, and what passes a limit of the dictionary, or becomes stale, is a\n" +
 			"line of its own; at the end, and on SIGUSR1, a summary of what was received and what is missing\n" +
-			"goes to the log. In text a * behind a number stands for a warning, a ! for an alarm, a ? for stale.\n\n" +
+			"goes to the log. In text a * behind a number stands for a warning, a ! for an alarm, a ? for stale.\n" +
+			"SIGHUP makes a logger without a terminal open its --output again; one with a terminal ends.\n" +
+			"Without --output it ends with code 141 when the reader of its stdout exits.\n\n" +
 			"Examples:\n" +
 			"  tbmsock logger --room ops --channels thrust.*,derived.fpi\n" +
 			"  tbmsock logger --room ops --alarms-only\n" +
 			"  tbmsock logger --room ops --output packets.jsonl --keep 30 > /dev/null",
 		Flags: append(loggerFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			l, err := newLoggerRole(c, newLog(c, c.App.ErrWriter), c.App.Writer)
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			l.hangups = hangups
 			return l.run(c.Context)
 		},
 	}
@@ -49,12 +54,18 @@ type loggerRole struct {
 	ctx    context.Context // of run, for what the client calls
 	ready  chan struct{}   // closed when the rooms have been joined for the first time
 
+	hangups <-chan os.Signal // nil: SIGHUP is not for the role
+
 	mu       sync.Mutex
-	out      io.Writer
+	out      io.Writer // a queuedWriter while it runs
 	form     *lineForm // of what goes to out
 	file     *recording.File
 	fileForm *lineForm // nil without a file
 	tracker  transport.Tracker
+	tracked  struct { // the envelope that was counted last
+		event, source, boot string
+		seq                 uint64
+	}
 	watches  *watches
 	packet   telemetry.Packet   // the last one, whose memory is used again
 	began    bool               // out has its header
@@ -68,6 +79,7 @@ type loggerRole struct {
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
+	unread   uint64 // lines for stdout that its reader has not taken
 	failed   chan error
 }
 
@@ -135,6 +147,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 	var g run.Group
 	clientCtx, stop := context.WithCancel(ctx)
 	l.ctx = clientCtx
+	out := newQueuedWriter(l.out, stdoutLimit, true, l.stdoutFailed)
+	l.out = out
 	g.Add(func() error { return l.client.Run(clientCtx) }, func(error) { stop() })
 	asked := make(chan os.Signal, 1)
 	if s := summarySignal(); s != nil {
@@ -146,6 +160,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 			select {
 			case <-asked:
 				l.summary()
+			case <-l.hangups:
+				l.reopen()
 			case err := <-l.failed:
 				return err
 			case <-clientCtx.Done():
@@ -154,7 +170,22 @@ func (l *loggerRole) run(ctx context.Context) error {
 		}
 	}, func(error) { stop() })
 	g.Add(func() error { l.watch(clientCtx); return nil }, func(error) { stop() })
+	// A reader of stdout that has stalled must not hold up the end: handlers may wait for it.
+	ended, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-clientCtx.Done():
+			out.abandonStalled(ended)
+		case <-ended:
+		}
+	}()
 	err := g.Run()
+	close(ended)
+	<-watched
+	if l.unread = out.close(); l.unread > 0 && l.file == nil && err == nil {
+		err = fmt.Errorf("%d lines were not read from stdout", l.unread)
+	}
 	if l.file != nil {
 		err = errors.Join(err, l.file.Close())
 	}
@@ -163,6 +194,32 @@ func (l *loggerRole) run(ctx context.Context) error {
 		return fmt.Errorf("tbmsock logger: %w", err)
 	}
 	return nil
+}
+
+// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a journal,
+// falls behind in it: nothing is lost.
+const stdoutLimit = 64 << 10
+
+// stdoutFailed ends a logger whose lines go nowhere else.
+func (l *loggerRole) stdoutFailed(err error) {
+	if l.file != nil {
+		l.log.WithError(err).Warn("stdout failed: packets go to the file only")
+		return
+	}
+	select {
+	case l.failed <- fmt.Errorf("stdout: %w", err):
+	default:
+	}
+}
+
+// reopen opens the output file again if it was moved.
+func (l *loggerRole) reopen() {
+	if l.file == nil {
+		l.log.Info("SIGHUP: nothing to reopen")
+		return
+	}
+	l.log.WithField("file", l.path).Info("SIGHUP: reopening the output file")
+	l.file.Reopen()
 }
 
 // settle waits until so many events have been received, but no longer than that.
@@ -240,7 +297,7 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		l.write(&r, normal)
 		return
 	}
-	l.tracker.Add(&e)
+	l.track(ev.Name, &e)
 	r.Envelope = &e
 	if !recording.ReadPacket(&e, &l.packet) {
 		l.write(&r, normal)
@@ -254,14 +311,27 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 	l.write(&r, s.state())
 }
 
+// track counts the envelope, unless it is the last one under another name (an alias). l.mu is held.
+func (l *loggerRole) track(event string, e *transport.Envelope) {
+	alias := event != l.tracked.event && e.Source == l.tracked.source && e.Boot == l.tracked.boot && e.Seq == l.tracked.seq
+	if alias {
+		return
+	}
+	l.tracker.Add(e)
+	if l.tracked.source != e.Source || l.tracked.boot != e.Boot { // e's strings may be part of a large message
+		l.tracked.source, l.tracked.boot = strings.Clone(e.Source), strings.Clone(e.Boot)
+	}
+	l.tracked.event, l.tracked.seq = event, e.Seq
+}
+
 // write puts the record out, and into the file.
 func (l *loggerRole) write(r *recording.Record, state func(string) telemetry.ChannelState) {
-	l.print(l.form.record(r, state))
-	if l.file != nil {
+	if l.file != nil { // first: a reader of stdout may be slow
 		if line := l.fileForm.record(r, state); line != nil {
 			l.file.Write(line)
 		}
 	}
+	l.print(l.form.record(r, state))
 }
 
 // changed puts a source's changes of state out, and into the file; now is the steady clock's. A table of packets has no
@@ -286,7 +356,7 @@ func (l *loggerRole) changed(s *sourceWatch, now time.Time) {
 	s.writeChanges(l.form, now, l.print)
 }
 
-// print writes to stdout; that it fails ends the logger.
+// print writes to stdout.
 func (l *loggerRole) print(line []byte) {
 	if len(line) == 0 {
 		return
@@ -295,12 +365,7 @@ func (l *loggerRole) print(line []byte) {
 		l.began = true
 		line = append(l.form.header(), line...)
 	}
-	if _, err := l.out.Write(line); err != nil {
-		select {
-		case l.failed <- fmt.Errorf("stdout: %w", err):
-		default:
-		}
-	}
+	_, _ = l.out.Write(line) // stdoutFailed is told of errors
 }
 
 func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
@@ -326,6 +391,8 @@ func (l *loggerRole) summary() {
 		switch {
 		case s.Missing > 0:
 			e.Warn("summary: packets are missing")
+		case s.Repeats > 0 || s.OutOfOrder > 0:
+			e.Warn("summary: packets were repeated or out of order")
 		case len(lost) > 0:
 			e.Warn("summary: no gap from first to last, but packets were lost")
 		case s.First > 1: // whether those before were wanted is not known
@@ -354,9 +421,15 @@ func (l *loggerRole) lost() logrus.Fields {
 	if l.gone > 0 {
 		f["gone_from_journal"] = l.gone
 	}
+	if l.unread > 0 && l.file == nil {
+		f["not_read_from_stdout"] = l.unread
+	}
 	if l.file != nil {
 		if n := l.file.Dropped(); n > 0 {
 			f["not_in_file"] = n
+		}
+		if n := l.file.Removed(); n > 0 {
+			f["removed_from_file_bytes"] = n
 		}
 	}
 	return f

@@ -162,18 +162,13 @@ func (l *loggerRole) following(offset uint64, err error) {
 		l.begins = offset
 		l.mu.Unlock()
 		l.log.WithField("from", offset).Debug("following the journal")
-		return
-	case errors.As(err, &refusal) && refusal.Temporary():
-		l.log.WithError(err).Warn("the journal cannot be followed yet")
-		return // what comes next is still wanted from where it was
 	case errors.As(err, &refusal) && refusal.Code == transport.CodeNoJournal:
-		l.log.Info("the server keeps no journal: what comes while the link is broken is lost")
+		// The place is kept: the server may have its journal again later, and the events of the time between are not
+		// in it.
+		l.log.Info("the server keeps no journal; packets sent while the link is down are lost")
 	default:
-		l.log.WithError(err).Warn("the journal cannot be followed")
+		l.log.WithError(err).Warn("journal cannot be followed")
 	}
-	l.mu.Lock()
-	l.place, l.begins = recording.Place{}, 0 // its offsets, if it had any, say nothing any more
-	l.mu.Unlock()
 }
 
 // isRepeat notes the event's offset, and tells whether it has been logged already. l.mu is held.
@@ -188,7 +183,7 @@ func (l *loggerRole) isRepeat(ev *transport.Event, e *transport.Envelope) (offse
 	case offset > last: // not the same event under another name
 		l.skipped = e != nil && l.hasLogged(e)
 		if l.skipped && !l.tracker.Has(e) {
-			l.tracker.Add(e) // it stands in the file: not missing
+			l.tracker.Fill(e) // it stands in the file: not missing
 		}
 	}
 	l.place.Offset, l.lastName = offset, ev.Name

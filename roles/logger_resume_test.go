@@ -88,6 +88,8 @@ func TestSummaryKnowsWhatIsLost(t *testing.T) {
 		{"from the first on", []uint64{1, 2}, nil, []string{`info msg="summary: complete" `}, []string{"lost", "not everything"}},
 		{"from a later one on", []uint64{7, 8}, nil, []string{`info msg="summary: complete from first to last" `}, []string{"lost", "not everything"}},
 		{"a gap", []uint64{1, 3}, nil, []string{`warning msg="summary: packets are missing" `}, []string{"complete"}},
+		{"a repeat", []uint64{1, 2, 2, 3}, nil, []string{`warning msg="summary: packets were repeated or out of order" `, "repeats=1"}, []string{"complete"}},
+		{"disorder", []uint64{1, 3, 2}, nil, []string{`warning msg="summary: packets were repeated or out of order" `, "out_of_order=1"}, []string{"complete"}},
 		{"aged out", []uint64{1, 2}, func(l *loggerRole) { at(l, 4); l.from(status(10, 20), transport.Since{}) }, []string{"warning", "packets were lost", "gone_from_journal=5"}, []string{"complete"}},
 		{"aged out, asked twice", []uint64{1, 2}, func(l *loggerRole) {
 			at(l, 4)
@@ -130,6 +132,37 @@ func TestSummaryKnowsWhatIsLost(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An envelope under two names is counted once: it is no repeat.
+func TestAliasIsNoRepeat(t *testing.T) {
+	l, said := testLogger()
+	for seq := range uint64(3) {
+		for _, name := range []string{"log_telemetry", "telemetry"} {
+			l.track(name, &transport.Envelope{Source: "s", Boot: "b", Seq: seq + 1})
+		}
+	}
+	l.track("log_telemetry", &transport.Envelope{Source: "s", Boot: "c", Seq: 3})
+	l.summary()
+	if strings.Count(said.String(), "summary: complete") != 2 || strings.Contains(said.String(), "repeats=3") {
+		t.Errorf("it says:\n%s", said)
+	}
+	l.track("log_telemetry", &transport.Envelope{Source: "s", Boot: "c", Seq: 3})
+	said.Reset()
+	if l.summary(); !strings.Contains(said.String(), "repeats=1") {
+		t.Errorf("a repeat under the same name is not counted:\n%s", said)
+	}
+}
+
+// A server without a journal between two times with one: the place in the journal was forgotten, and everything was
+// logged again.
+func TestPlaceOutlivesAServerWithoutJournal(t *testing.T) {
+	l, _ := testLogger()
+	l.place = recording.Place{Offset: 7, Journal: "a"}
+	l.following(0, &transport.AckError{Code: transport.CodeNoJournal})
+	if got := l.from(transport.JournalStatus{OK: true, Journal: "a", First: 1, Last: 9}, transport.Since{Offset: 1}); got.Offset != 8 {
+		t.Errorf("it resumes at %s, want offset 8", sinceText(got))
 	}
 }
 

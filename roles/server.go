@@ -7,6 +7,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func serverFlags() []cli.Flag {
 		textFlag("listen", "address to listen on, host:port; port 0 takes a free one", "127.0.0.1:8080"),
 		textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 		listFlag("namespace", "namespace in which telemetry is relayed, each with rooms of its own (repeatable)", transport.CheckNamespace, "/"),
-		listFlag("cors-origin", "origin whose pages may connect, scheme://host[:port], port * for any, or * for every origin (repeatable; default: the same origin, and localhost at any port)", transport.CheckOrigin),
+		listFlag("cors-origin", "origin whose pages may connect: scheme://host[:port] (port * for any), file:// and null for clients without a host such as Electron and ESP32 boards, or * for every origin (repeatable; default: the same origin, and localhost at any port)", transport.CheckOrigin),
 		listFlag("alias", "NAME=log_telemetry: take events of that name as log_telemetry, and send every log_telemetry under it too (repeatable)", checkAlias),
 		durationFlag("ping-interval", "time between heartbeats", 25*time.Second, 100*time.Millisecond, time.Hour),
 		durationFlag("ping-timeout", "how late a heartbeat may be", 20*time.Second, 100*time.Millisecond, time.Hour),
@@ -52,11 +53,13 @@ func serverCommand() *cli.Command {
 			"Example: tbmsock server --listen 127.0.0.1:8080 --cors-origin http://ops.example:4200",
 		Flags: append(serverFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			log := newLog(c, c.App.ErrWriter)
 			s, err := newServerRole(c, log)
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			s.hangups = hangups
 			if err := s.open(c.Context, c); err != nil {
 				return fmt.Errorf("tbmsock server: %w", err)
 			}
@@ -77,6 +80,9 @@ type serverRole struct {
 	http  *http.Server
 	ends  *endpoints
 	drain time.Duration
+
+	hangups <-chan os.Signal // nil: SIGHUP is not for the role
+	refused *refusedLog
 
 	mu      sync.Mutex // of feed while the journal is opened: its health is told from the first moment on
 	journal *journal.Journal
@@ -103,7 +109,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--slow-client: %w", err)
 	}
-	role := &serverRole{log: log, drain: durationOf(c, "drain")}
+	role := &serverRole{log: log, drain: durationOf(c, "drain"), refused: newRefusedLog(log)}
 	var origins []string
 	if c.IsSet("cors-origin") {
 		origins = listOf(c, "cors-origin")
@@ -116,6 +122,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 			DrainTimeout:     role.drain,
 			MaxPayload:       bytesOf(c, "max-payload"),
 			Compress:         compressOf(c),
+			OnRefused:        role.refused.note,
 		},
 		Engines:         serverEngines(),
 		Path:            c.String("path"),
@@ -141,7 +148,8 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now()}
+	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now(),
+		answerTime: max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout")))}
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)
 	role.http = &http.Server{
@@ -150,7 +158,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		IdleTimeout:       2 * time.Minute,
 		// Longer than a poll waits. A client that reads no answer would hold it for as long as it likes otherwise, also
 		// after its session has ended.
-		WriteTimeout:   max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout"))),
+		WriteTimeout:   role.ends.answerTime,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       stdlog.New(httpLog, "", 0),
 	}
@@ -200,14 +208,20 @@ func isLoopback(host string) bool {
 // run serves until ctx ends, then tells the clients and writes what waits for them.
 func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	var g run.Group
+	gate := newGate(ln, s.ends, s.log, s.http.ErrorLog, descriptorLimit(), descriptorOf)
+	if gate.limit > 0 {
+		s.log.WithFields(logrus.Fields{"limit": gate.limit, "clients": gate.first}).Info("open files")
+	}
 	g.Add(func() error {
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(gate); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("tbmsock server: %w", err)
 		}
 		return nil
 	}, func(error) {
 		s.stop()
 	})
+	gateCtx, closeGate := context.WithCancel(context.Background())
+	g.Add(func() error { gate.serve(gateCtx); return nil }, func(error) { closeGate() })
 	if s.feed != nil {
 		feedCtx, stopFeed := context.WithCancel(context.Background())
 		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
@@ -223,6 +237,13 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 		return nil
 	}, func(error) {
 		stopTidy()
+	})
+	hangupCtx, stopHangups := context.WithCancel(ctx)
+	g.Add(func() error {
+		ignoreHangups(s.log, s.hangups, hangupCtx.Done())
+		return nil
+	}, func(error) {
+		stopHangups()
 	})
 	g.Add(func() error {
 		select {
@@ -242,6 +263,7 @@ func (s *serverRole) stop() {
 	s.log.WithField("clients", n).Info("server stops: telling the clients")
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
+	defer s.refused.flush()
 	// The clients first: those that poll need a server to hear it from.
 	if err := s.sio.Shutdown(ctx); err != nil {
 		s.log.WithError(err).Warn("some clients were cut off before everything was sent")

@@ -40,6 +40,10 @@ func outboxFlags() []cli.Flag {
 	}
 }
 
+func noAcksFlag() cli.Flag {
+	return switchFlag("no-acks", "the server acknowledges nothing (a plain Socket.IO server): packets leave --outbox DIR after a heartbeat")
+}
+
 // outboxOptions are what the flags say; nil if packets are kept in memory.
 func outboxOptions(c *cli.Context) (*spool.Options, error) {
 	dir := c.String("outbox")

@@ -3,30 +3,33 @@ package transport
 import (
 	"encoding/json"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// Since is where a follower wants to begin. The field that is set counts; Last, a pointer, may be 0: what
-// comes from now on.
+// Since is the place where a follower begins. The field that is set counts; Last, a pointer, may be 0: begin with the
+// next event.
 type Since struct {
 	Offset uint64     `json:"offset,omitempty"`
 	Time   *time.Time `json:"time,omitempty"`
 	Last   *uint64    `json:"last,omitempty"`
+	// Journal is the id of the journal that Offset belongs to. A server with another journal rejects the join. Empty:
+	// not checked.
+	Journal string `json:"journal,omitempty"`
 }
 
 // FollowOptions configures [Client.Follow].
 type FollowOptions struct {
-	Rooms []string // to join; what is for everyone comes in any case
-	// From is asked on each connection where to begin: behind what has been seen. status is the server's journal. Required.
+	// Rooms to join; events for everyone come in any case.
+	Rooms []string
+	// From returns the place to begin at on a connection: behind the last event that was handled. status is the
+	// server's journal. Required.
 	From func(status JournalStatus) Since
-	// OnFollow is told of the outcome on each connection: the first offset that may come, or why the server
-	// replays nothing; the rooms are then joined without it.
+	// OnFollow gets the outcome on each connection: the first offset that may come, or the reason why the server
+	// replays nothing. With [CodeNoJournal] events come live, without offsets.
 	OnFollow func(offset uint64, err error)
 }
 
-// OffsetOf reads the offset that comes with an event for a follower; ok is false if it comes without one.
+// OffsetOf returns the offset that comes with an event for a follower; ok is false if there is none.
 func OffsetOf(ev *Event) (offset uint64, replayed, ok bool) {
 	if len(ev.Args) < 2 {
 		return 0, false, false
@@ -38,19 +41,34 @@ func OffsetOf(ev *Event) (offset uint64, replayed, ok bool) {
 	return n.Offset, n.Replayed, true
 }
 
-// following is a client's wish to follow the journal.
+// following makes a client follow the journal.
 type following struct {
+	client *Client
 	FollowOptions
-	known atomic.Bool // a server has said that it has a journal
 }
 
-// probeTimeout is how long a server that may have a journal has to say so. Servers that do not know the question
-// never answer.
-const probeTimeout = time.Second
+// followState is what one connection of a follower knows about its server's journal. Only the connection's reader
+// uses it.
+type followState uint8
 
-// Follow joins the rooms so that nothing is missed between two connections, on every connection: events then come
-// with their offset ([OffsetOf]), first those from a place on that the journal has, then those that come. With a
-// server that keeps no journal the rooms are joined as by Join. Call it before Run.
+const (
+	followUnknown followState = iota
+	followNone                // live events, without offsets
+	followJournal             // the server has said that it keeps one
+)
+
+// first reports whether ev is the event by which the client learns about the server: the first one, but for the notice
+// that events were dropped.
+func (s followState) first(ev *Event) bool { return s == followUnknown && ev.Name != "dropped" }
+
+// Follow joins the rooms on every connection so that nothing is missed or repeated between two of them: events come
+// with their offset ([OffsetOf]), first those that the journal holds from a place on, then live ones. With a server
+// that keeps no journal the rooms are joined as by Join. Call it before Run.
+//
+// No time limit decides whether a server keeps a journal. The client declares in the query of the connection that it
+// will follow. A server that knows the declaration sends its journal's status as the first event, and no other event
+// of the relay before the join with since; so any other first event, and any answer to a plain join before it, comes
+// from a server that does not know it.
 func (c *Client) Follow(opts FollowOptions) error {
 	for _, room := range opts.Rooms {
 		if err := CheckRoom(room); err != nil {
@@ -60,106 +78,100 @@ func (c *Client) Follow(opts FollowOptions) error {
 	if opts.OnFollow == nil {
 		opts.OnFollow = func(uint64, error) {}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.follow = &following{FollowOptions: opts}
+	c.follow.Store(&following{client: c, FollowOptions: opts})
 	return nil
 }
 
-// begin asks whether there is a journal, since a server that is not ours might not take a join with since for one,
-// and then joins. A server that once had one is waited for; one that answers late is followed from then on.
-func (f *following) begin(c *Client, cc *clientConn) {
-	var mu sync.Mutex
-	answered, known := false, f.known.Load()
-	wait := probeTimeout
-	if known {
-		wait = c.opts.ConnectTimeout
-	}
-	timeout := time.AfterFunc(wait, func() {
-		mu.Lock()
-		late := !answered
-		mu.Unlock()
-		switch {
-		case !late:
-		case known:
-			cc.conn.Close(ReasonTransportError, fmt.Errorf("the server does not say what its journal holds within %v", wait))
-		default:
-			f.without(c, cc, &AckError{Code: CodeNoJournal, Message: fmt.Sprintf("the server does not answer the event %s", EventJournal)})
-		}
-	})
-	err := cc.ask(EventJournal, nil, func(args Args, err error) {
-		mu.Lock()
-		answered = true
-		mu.Unlock()
-		timeout.Stop()
+// begin joins the rooms at once: servers that do not know the declaration wait for that. In those that do, the join
+// makes the client a member and no event comes before the join with since.
+func (f *following) begin(cc *clientConn) {
+	for _, room := range f.Rooms {
+		_, err := cc.ask("join", []any{room}, func(args Args, err error) {
+			if err != nil {
+				return // the connection has ended
+			}
+			if cc.follow == followUnknown {
+				f.none(cc)
+			}
+			// A follower has joined when its replay begins.
+			if refusal := ackError(args); refusal != nil || cc.follow == followNone {
+				f.joined(room, refusal)
+			}
+		})
 		if err != nil {
-			return // the connection has ended
-		}
-		var status JournalStatus
-		if args.Decode(&status) == nil && status.OK {
-			f.known.Store(true)
-			f.join(c, cc, status)
 			return
 		}
-		refusal := status.Error
-		if refusal == nil {
-			refusal = &AckError{Code: CodeNoJournal, Message: "the server knows no journal"}
-		}
-		f.refused(c, cc, refusal)
-	})
-	if err != nil {
-		timeout.Stop()
 	}
 }
 
-// without joins the rooms as Join does.
-func (f *following) without(c *Client, cc *clientConn, err *AckError) {
-	f.OnFollow(0, err)
-	for _, room := range f.Rooms {
-		c.join(cc, room)
+func (f *following) joined(room string, refusal *AckError) {
+	switch onJoin := f.client.opts.OnJoin; {
+	case onJoin == nil:
+	case refusal != nil:
+		onJoin(room, refusal)
+	default:
+		onJoin(room, nil)
 	}
 }
 
-// refused goes on without the journal, or ends the connection if it can be followed later: to go on would be a hole.
-func (f *following) refused(c *Client, cc *clientConn, refusal *AckError) {
-	if !refusal.Temporary() {
-		f.without(c, cc, refusal)
+// none continues without a journal.
+func (f *following) none(cc *clientConn) {
+	cc.follow = followNone
+	f.OnFollow(0, &AckError{Code: CodeNoJournal, Message: "the server announces no journal"})
+}
+
+// announced handles the connection's first event.
+func (f *following) announced(cc *clientConn, ev *Event) {
+	var status JournalStatus
+	if ev.Name != EventJournal || ev.Args.Decode(&status) != nil {
+		f.none(cc)
 		return
 	}
-	f.OnFollow(0, refusal)
-	cc.conn.Close(ReasonTransportError, refusal)
+	switch {
+	case status.OK:
+		cc.follow = followJournal
+		f.join(cc, status)
+	case status.Error != nil && status.Error.Code != CodeNoJournal:
+		cc.follow = followJournal
+		f.refused(cc, status.Error)
+	default:
+		f.none(cc)
+	}
 }
 
-func (f *following) join(c *Client, cc *clientConn, status JournalStatus) {
+// refused ends the connection if the next one may be accepted: to continue without the replay would leave a hole.
+func (f *following) refused(cc *clientConn, refusal *AckError) {
+	f.OnFollow(0, refusal)
+	if refusal.Temporary() || refusal.Code == CodeOtherJournal {
+		cc.conn.Close(ReasonTransportError, refusal)
+	}
+}
+
+func (f *following) join(cc *clientConn, status JournalStatus) {
 	rooms := f.Rooms
 	if rooms == nil {
 		rooms = []string{}
 	}
-	arg, err := json.Marshal(map[string]any{"room": rooms, "since": f.From(status)})
+	since := f.From(status)
+	since.Journal = status.Journal // it may change before the join arrives
+	arg, err := json.Marshal(map[string]any{"room": rooms, "since": since, "offsets": true})
 	if err != nil {
-		f.OnFollow(0, err)
+		f.refused(cc, &AckError{Code: CodeBadArguments, Message: fmt.Sprintf("since: %v", err)})
 		return
 	}
-	_ = cc.ask("join", []any{json.RawMessage(arg)}, func(args Args, err error) {
+	_, _ = cc.ask("join", []any{json.RawMessage(arg)}, func(args Args, err error) {
 		if err != nil {
 			return
 		}
 		if refusal := ackError(args); refusal != nil {
-			f.refused(c, cc, refusal)
+			f.refused(cc, refusal)
 			return
 		}
 		var a Ack
 		_ = args.Decode(&a)
-		if a.Journal != status.Journal {
-			// It has changed since it was asked for, and the place is one of the old one's.
-			cc.conn.Close(ReasonTransportError, fmt.Errorf("the server's journal is %s, and was %s", a.Journal, status.Journal))
-			return
-		}
 		f.OnFollow(a.Offset, nil)
-		if c.opts.OnJoin != nil {
-			for _, room := range f.Rooms {
-				c.opts.OnJoin(room, nil)
-			}
+		for _, room := range f.Rooms {
+			f.joined(room, nil)
 		}
 	})
 }

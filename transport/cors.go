@@ -13,7 +13,7 @@ import (
 type originPolicy struct {
 	any       bool
 	localhost bool
-	exact     map[string]bool // "scheme://host[:port]"
+	exact     map[string]bool // "scheme://host[:port]", "file://" or "null"
 	anyPort   map[string]bool // "scheme://host"
 }
 
@@ -37,7 +37,14 @@ func newOriginPolicy(origins []string) (*originPolicy, error) {
 	return p, nil
 }
 
-// CheckOrigin tells whether o can stand in [ServerOptions.Origins].
+// Origins without a host. Electron and boards with the Arduino client send the first; a browser sends the second for a
+// page from a file, or in a sandbox.
+const (
+	originFile = "file://"
+	originNull = "null"
+)
+
+// CheckOrigin returns an error if o is not a valid element of [ServerOptions.Origins].
 func CheckOrigin(o string) error {
 	if o == "*" {
 		return nil
@@ -47,10 +54,13 @@ func CheckOrigin(o string) error {
 }
 
 func parseOrigin(o string) (key string, anyPort bool, err error) {
+	if o == originFile || o == originNull {
+		return o, false, nil
+	}
 	base, anyPort := strings.CutSuffix(o, ":*")
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme == "" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return "", false, fmt.Errorf("origin %q: use scheme://host, scheme://host:port, scheme://host:* or *", o)
+		return "", false, fmt.Errorf("origin %q: use scheme://host, scheme://host:port, scheme://host:*, file://, null or *", o)
 	}
 	return strings.ToLower(u.Scheme + "://" + u.Host), anyPort, nil
 }
@@ -59,9 +69,12 @@ func (p *originPolicy) allows(origin string, r *http.Request) bool {
 	if p.any {
 		return true
 	}
+	if origin == originFile || origin == originNull {
+		return p.exact[origin]
+	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
-		return false // "null": a sandboxed page or a file
+		return false
 	}
 	// Only the host is held against the request's: a proxy may have ended TLS.
 	if strings.EqualFold(u.Host, r.Host) {

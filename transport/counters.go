@@ -7,8 +7,9 @@ import "sync/atomic"
 type Counters struct {
 	Sessions       atomic.Int64  // connections open now
 	Opened         atomic.Uint64 // connections ever opened
-	Refused        atomic.Uint64 // handshakes refused: full, bad request, unknown revision
+	Refused        atomic.Uint64 // requests refused, and CONNECTs to a namespace; see RefusedFor
 	ProtocolErrors atomic.Uint64 // connections or requests ended because the peer broke the rules
+	Rejected       atomic.Uint64 // events refused because they could harm a receiver
 	EventsIn       atomic.Uint64 // events received
 	EventsOut      atomic.Uint64 // events put into queues, one for each receiver
 	Dropped        atomic.Uint64 // events dropped for slow clients
@@ -17,7 +18,8 @@ type Counters struct {
 	CompressedFrom atomic.Uint64 // their bytes before
 	CompressedTo   atomic.Uint64 // and after; no more, where nothing was gained
 
-	closed [reasonCount]atomic.Uint64
+	closed  [reasonCount]atomic.Uint64
+	refused refusedCounters
 }
 
 // CountClosed counts the end of a connection.

@@ -12,6 +12,14 @@ import (
 // EventJournal tells clients whether the journal takes events: {ok}, and {ok:false, error} when it stops.
 const EventJournal = "journal"
 
+// EventCaughtUp tells a follower with offsets that its replay is complete: {offset}, from which on events are live. It
+// comes again when the follower has fallen behind and caught up.
+const EventCaughtUp = "caught_up"
+
+type caughtUp struct {
+	Offset uint64 `json:"offset"`
+}
+
 // Feed joins relays and a journal: what clients send is appended, and what stands in the journal, whichever
 // node took it, is delivered in the journal's order. Make it with [NewFeed], give it to [RelayOptions], and
 // call Run.
@@ -49,14 +57,6 @@ func (f *Feed) add(r *Relay) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.relays[r.ns.name] = r
-}
-
-// tellTrouble lets a client that connects know that the journal takes nothing.
-func (f *Feed) tellTrouble(_ context.Context, s *Socket, _ Value) error {
-	if a := f.trouble.Load(); a != nil {
-		_ = s.Emit(EventJournal, *a) // if it is gone, it need not know
-	}
-	return nil
 }
 
 func (f *Feed) relay(namespace string) *Relay {
@@ -126,30 +126,55 @@ func refusal(err error) Ack {
 	return refused(code, "%v", err)
 }
 
-// JournalStatus answers the event "journal" of a client that asks, and tells clients of trouble.
+// JournalStatus is the answer to the event "journal", and the argument of that event when the server sends it.
 type JournalStatus struct {
 	OK bool `json:"ok"`
-	// Journal is its id: offsets of another one say nothing. Empty from servers that tell none.
+	// Journal is its id: offsets of another journal are other places.
 	Journal string    `json:"journal,omitempty"`
 	First   uint64    `json:"first,omitempty"` // offset of the oldest entry
 	Last    uint64    `json:"last,omitempty"`  // offset given last
 	Error   *AckError `json:"error,omitempty"`
 }
 
-// status answers a client that asks for the journal's state. A server that keeps none says so.
-func (r *Relay) status(_ context.Context, ev *Event) {
-	if r.opts.Feed == nil {
-		answer(ev, refused(CodeNoJournal, "this server keeps no journal"))
-		return
+// status answers the event "journal". A client that has left needs no answer.
+func (r *Relay) status(ctx context.Context, ev *Event) { _ = ev.Ack(r.journalStatus(ctx)) }
+
+// announce is the [ConnectHandler] that tells a new client about the journal. To a client that declares that it will
+// follow, the status is its first event, and nothing else of the journal comes before its join: by that order it knows
+// this server from others without waiting for an answer that others never give. The event rather than the CONNECT
+// packet carries the status, since that packet has no payload in revision 4. Any client is told that the journal
+// rejects events now.
+func (r *Relay) announce(ctx context.Context, s *Socket, auth Value) error {
+	if declaresFollow(s.session.Handshake(), auth) {
+		f, err := eventFrame(r.ns.name, EventJournal, []any{r.journalStatus(ctx)}, 0, false)
+		if err != nil {
+			return err
+		}
+		f.droppable = false // the client decides by it
+		_ = s.push(f)       // queued behind CONNECT: s has not been admitted yet
+		if r.opts.Feed != nil {
+			r.ns.hub.awaitJoin(s)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ev.Socket().Context(), locateTimeout)
+	if f := r.opts.Feed; f != nil {
+		if a := f.trouble.Load(); a != nil {
+			_ = s.Emit(EventJournal, *a)
+		}
+	}
+	return nil
+}
+
+func (r *Relay) journalStatus(ctx context.Context) JournalStatus {
+	if r.opts.Feed == nil {
+		return JournalStatus{Error: &AckError{Code: CodeNoJournal, Message: "this server keeps no journal"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, locateTimeout)
 	defer cancel()
 	s, err := r.opts.Feed.journal.State(ctx)
 	if err != nil {
-		answer(ev, refusal(err))
-		return
+		return JournalStatus{Error: refusal(err).Error}
 	}
-	_ = ev.Ack(JournalStatus{OK: true, Journal: s.ID, First: s.First, Last: s.Last})
+	return JournalStatus{OK: true, Journal: s.ID, First: s.First, Last: s.Last}
 }
 
 // store appends a client's event, in whose argument env was read; the answer comes when it is as durable as the journal is set to make it.
@@ -166,7 +191,7 @@ func (r *Relay) store(ev *Event, env *Envelope) {
 	})
 }
 
-// offsetNote is the second argument of an event for a follower.
+// offsetNote is the second argument of an event for a follower that asked for offsets.
 type offsetNote struct {
 	Offset   uint64 `json:"offset"`
 	Replayed bool   `json:"replayed"`

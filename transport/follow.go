@@ -4,29 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// A socket that has joined with since is a follower: it gets each event with its offset in the journal, first
-// those that are there, then, without a hole or a repeat, those that come. While it catches up, the live
-// delivery leaves it out, and a goroutine of its own reads the journal for it, as fast as the client takes it. A
-// follower that falls behind while live goes back to catching up: it loses nothing and takes no
-// memory for what waits.
+// A socket that has joined with since is a follower: it gets each event once, in the journal's order, first by
+// replay, then live. While it catches up, live delivery skips it, and a goroutine of its own reads the journal for
+// it, as fast as the client reads. A follower that falls behind while live returns to catching up: it loses nothing,
+// and its queue does not grow.
+//
+// A client that declares at connect that it will follow ([declaresFollow]) is a follower from then on, one without a
+// place: live delivery skips it until its join names the place. Otherwise events without a room would reach it
+// between CONNECT and the join, and again by the replay.
 //
 // The seam: delivery notes the offset in Feed.delivered before it takes the hub's read lock. A follower that
 // has read up to an offset becomes live under the hub's write lock, if no later one has been noted; from
 // then on delivery reaches it, for all offsets from the next one on.
 type follower struct {
+	offsets  bool               // the client asked for the second argument, [offsetNote]; never changes
 	next     uint64             // offset of the first entry that is not sent yet; guarded by hub.mu
 	catching bool               // guarded by hub.mu
 	stop     context.CancelFunc // of the goroutine that catches up; nil: there is none; guarded by hub.mu
 }
 
-// sinceArg is where a join wants the journal to be replayed from: one of the three.
+// declaresFollow reports whether a client declared, when it connected, that it will follow the journal: by follow=1
+// in the query of the connection, which every client library can send, or by {"follow": true} in the auth payload of
+// the namespace. Revision 4 of the protocol has no payload; there auth is the query behind the namespace's name.
+func declaresFollow(h *Handshake, auth Value) bool {
+	if h != nil && strings.Contains(h.RawQuery, "follow") && isTrue(h.Query().Get("follow")) {
+		return true
+	}
+	var a struct {
+		Follow any `json:"follow"`
+	}
+	if len(auth.JSON) == 0 || auth.Decode(&a) != nil {
+		return false
+	}
+	return isTrue(fmt.Sprint(a.Follow))
+}
+
+func isTrue(s string) bool { return s == "1" || s == "true" }
+
+// sinceArg is the place from which a join asks for a replay: one of offset, time and last.
 type sinceArg struct {
 	Offset *uint64    `json:"offset"`
 	Time   *time.Time `json:"time"`
 	Last   *uint64    `json:"last"`
+	// Journal, if not empty, is the id of the journal that the client knows: in another one its offset is meaningless.
+	Journal string `json:"journal"`
 }
 
 func (a *sinceArg) start() (JournalStart, error) {
@@ -53,9 +78,9 @@ func (a *sinceArg) start() (JournalStart, error) {
 // locateTimeout bounds the search for the place where a replay begins.
 const locateTimeout = 10 * time.Second
 
-// joinSince joins rooms, none for what is for everyone, and follows the journal from a place.
-func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
-	start, err := since.start()
+// joinSince joins the rooms, which may be none, and follows the journal from a place.
+func (r *Relay) joinSince(ev *Event, arg *joinArg) {
+	start, err := arg.since.start()
 	if err != nil {
 		answer(ev, refused(CodeBadArguments, "%v", err))
 		return
@@ -68,8 +93,13 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 		answer(ev, refusal(err))
 		return
 	}
+	if known := arg.since.Journal; known != "" && known != state.ID {
+		answer(ev, refused(CodeOtherJournal, "since.journal is %q, but this server's journal is %q: its offsets are other ones",
+			known, state.ID))
+		return
+	}
 	var from uint64
-	if start.Last == 0 && since.Last != nil { // the last none: what comes from now on
+	if start.Last == 0 && arg.since.Last != nil { // the last none: what comes from now on
 		from = r.opts.Feed.pushed.Load() + 1
 	} else if from, err = journal.Locate(ctx, start); err != nil {
 		answer(ev, refusal(err))
@@ -77,29 +107,36 @@ func (r *Relay) joinSince(ev *Event, rooms []string, since *sinceArg) {
 	}
 	s := ev.Socket()
 	// A follower before a member: nothing may reach it twice.
-	fl := r.ns.hub.startFollowing(s, from)
+	fl := r.ns.hub.startFollowing(s, from, arg.offsets)
 	if fl == nil {
 		answer(ev, refused(CodeClosed, "%v", ErrClosed))
 		return
 	}
-	for _, room := range rooms {
+	for _, room := range arg.rooms {
 		if err := s.Join(room); err != nil {
-			s.follow(r, fl) // it is a follower now, of what it was in before
+			s.follow(r, fl) // it is a follower now, of the rooms that it was in before
 			r.answerJoin(ev, room, err)
 			return
 		}
 	}
 	a := Ack{OK: true, Offset: from, Journal: state.ID}
-	if len(rooms) > 0 {
-		a.Room = rooms[0]
+	if len(arg.rooms) > 0 {
+		a.Room = arg.rooms[0]
 	}
 	answer(ev, a)
 	s.follow(r, fl)
 }
 
-// startFollowing makes s a follower that waits for its replay; nil if it is in the hub no more. A replay that was under
-// way for it queues nothing any more.
-func (h *hub) startFollowing(s *Socket, from uint64) *follower {
+// awaitJoin makes s, which has not been admitted yet, a follower without a place.
+func (h *hub) awaitJoin(s *Socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.follows = &follower{catching: true}
+}
+
+// startFollowing makes s a follower that waits for its replay; nil if it has left the hub. An earlier replay for it
+// queues nothing more.
+func (h *hub) startFollowing(s *Socket, from uint64, offsets bool) *follower {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.bySid[s.sid] != s {
@@ -108,7 +145,7 @@ func (h *hub) startFollowing(s *Socket, from uint64) *follower {
 	if s.follows != nil && s.follows.stop != nil {
 		s.follows.stop()
 	}
-	s.follows = &follower{next: from, catching: true}
+	s.follows = &follower{offsets: offsets, next: from, catching: true}
 	return s.follows
 }
 

@@ -37,6 +37,9 @@ const (
 	EngineNoop    = '6'
 )
 
+// restKind is the kind of a frame that holds attachments without their text; see [Frame.IsRest].
+const restKind = 0
+
 // Frame is one Engine.IO packet that waits to be sent: usually a Socket.IO packet with its
 // attachments. It is immutable after it is made, shared by all queues it stands in, and safe
 // for concurrent use. The bytes it returns may not be changed.
@@ -61,6 +64,13 @@ func NewFrame(kind byte, text string, attachments ...[]byte) *Frame {
 	return frameOf(kind, append(buf, text...), attachments, false)
 }
 
+// NewBinaryFrame makes a frame of binary messages without a text in front of them. It keeps messages.
+func NewBinaryFrame(messages ...[]byte) *Frame {
+	f := frameOf(restKind, make([]byte, PrefixRoom), messages, false)
+	f.size -= frameOverhead // that of the text
+	return f
+}
+
 // frameOf takes over buf, whose first PrefixRoom bytes are spare.
 func frameOf(kind byte, buf []byte, attachments [][]byte, droppable bool) *Frame {
 	f := new(Frame)
@@ -78,6 +88,28 @@ func (f *Frame) init(kind byte, buf []byte, attachments [][]byte, droppable bool
 
 // Kind is the Engine.IO packet type.
 func (f *Frame) Kind() byte { return f.kind }
+
+// IsRest reports whether the frame is the rest of one that was split ([Outbox.TakePackets]): it has attachments, and no
+// text in front of them.
+func (f *Frame) IsRest() bool { return f.kind == restKind }
+
+// packets is the number of Engine.IO packets of the frame.
+func (f *Frame) packets() int {
+	if f.IsRest() {
+		return len(f.attachments)
+	}
+	return 1 + len(f.attachments)
+}
+
+// split returns a frame with the first n packets of f, and one with the others. n is less than the number of f's packets.
+func (f *Frame) split(n int) (first, rest *Frame) {
+	if f.IsRest() {
+		return NewBinaryFrame(f.attachments[:n:n]...), NewBinaryFrame(f.attachments[n:]...)
+	}
+	n-- // the text
+	// The spare bytes before the text are f's alone, so that the text is copied.
+	return NewFrame(f.kind, string(f.Text()), f.attachments[:n:n]...), NewBinaryFrame(f.attachments[n:]...)
+}
 
 // Text is the packet without the Engine.IO type.
 func (f *Frame) Text() []byte { return f.buf[PrefixRoom:] }

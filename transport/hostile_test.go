@@ -139,7 +139,7 @@ func TestHostile(t *testing.T) {
 			{"an empty packet", text("")},
 			{"an unknown engine packet", text("9")},
 			{"an open packet", text("0{}")},
-			{"an upgrade out of state", text("5")},
+			{"a noop with data", text("6x")},
 			{"an event before CONNECT to a namespace", text(`42/none,["x"]`)},
 			{"a binary message that nobody announced", wsFrame(0x82, 2, true, []byte{4, 1})},
 			{"a million attachments", text("40") + text(`451000000-["x",{"_placeholder":true,"num":0}]`)},

@@ -46,12 +46,18 @@ func WriteHTTPError(w http.ResponseWriter, err error) {
 	if he.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
+	if he == ErrPayloadTooLarge { // the reference server answers this one without a body, and clients pass bodies on
+		w.WriteHeader(he.Status)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(he.Status)
-	_ = json.NewEncoder(w).Encode(struct {
+	// Without a line feed at the end: clients compare the text.
+	body, _ := json.Marshal(struct { // which holds nothing that cannot be encoded
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{he.Code, he.Message})
+	_, _ = w.Write(body)
 }
 
 // ServeHTTP answers what stands on the Socket.IO path, with or without its last slash, and
@@ -62,17 +68,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.origins.apply(w, r); err != nil {
-		s.refuseHTTP(w, err)
+		s.opts.Refuse(w, r, err)
 		return
 	}
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	// Engine.IO 4 and 3 are told apart by this parameter alone.
-	engine := s.engines[r.URL.Query().Get("EIO")]
+	engine := s.engineFor(r.URL.Query().Get("EIO"))
 	if engine == nil {
-		s.refuseHTTP(w, ErrVersion)
+		s.opts.Refuse(w, r, ErrVersion)
 		return
 	}
 	engine.ServeHTTP(w, r)
@@ -83,7 +88,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) AllowOrigins(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.origins.apply(w, r); err != nil {
-			s.refuseHTTP(w, err)
+			s.opts.Refuse(w, r, err)
 			return
 		}
 		if r.Method == http.MethodOptions {
@@ -94,7 +99,12 @@ func (s *Server) AllowOrigins(h http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) refuseHTTP(w http.ResponseWriter, err error) {
-	s.opts.Counters.Refused.Add(1)
-	WriteHTTPError(w, err)
+// engineFor returns the engine for the value of the EIO parameter, which alone tells the revisions apart; nil if there
+// is none. Like the reference server it takes a client that names no revision for one of revision 3: the Swift client
+// did so before version 15.2, and clients of revision 2 understand revision 3.
+func (s *Server) engineFor(eio string) Engine {
+	if eio == "" || eio == "2" {
+		eio = "3"
+	}
+	return s.engines[eio]
 }

@@ -31,12 +31,18 @@ func newHub(c *Counters) *hub {
 	return &hub{counters: c, bySid: map[string]*Socket{}, rooms: map[string]*roomSet{}}
 }
 
-// add makes s a member of the hub and of the rooms, and queues first, the packet that lets it in:
-// before anything that is sent to the rooms, and not before the sid in it is known here.
-func (h *hub) add(s *Socket, rooms []string, first *Frame) Pushed {
+// add makes s a member of the hub and of the rooms, and queues first, the CONNECT packet and the events of the connect
+// handlers: before anything that is sent to the rooms, and not before the sid is known here.
+func (h *hub) add(s *Socket, rooms []string, first ...*Frame) Pushed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	pushed := s.session.outbox.Push(first)
+	var pushed Pushed
+	for _, f := range first {
+		p := s.session.outbox.Push(f)
+		pushed.Dropped += p.Dropped
+		pushed.Overflow = pushed.Overflow || p.Overflow
+		pushed.Closed = pushed.Closed || p.Closed
+	}
 	h.bySid[s.sid] = s
 	h.enter(s, &h.all)
 	for _, name := range rooms {

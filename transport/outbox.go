@@ -196,10 +196,7 @@ func (o *Outbox) Take(max int, into []*Frame) []*Frame {
 	if dropped > 0 && o.notice != nil {
 		into = append(into, nil)
 	}
-	if o.drained != nil {
-		close(o.drained)
-		o.drained = nil
-	}
+	o.noteDrained()
 	if o.bytes <= max {
 		waiting := o.frames[o.head:]
 		into = append(into, waiting...)
@@ -218,19 +215,39 @@ func (o *Outbox) Take(max int, into []*Frame) []*Frame {
 	}
 	if o.head == len(o.frames) {
 		o.shrink()
-	} else if o.head > 1024 && o.head > len(o.frames)/2 {
-		n := copy(o.frames, o.frames[o.head:])
-		clear(o.frames[n:])
-		o.frames, o.head = o.frames[:n], 0
+	} else {
+		o.compact()
 	}
 	if len(into) == at {
 		o.awake = false
 	}
 	o.mu.Unlock()
 	if dropped > 0 && o.notice != nil {
+		if at+1 < len(into) && into[at+1].IsRest() {
+			into[at] = into[at+1] // nothing may come between the attachments of one event
+			at++
+		}
 		into[at] = o.notice(dropped)
 	}
 	return into
+}
+
+// noteDrained wakes those who wait for room. It must be called with mu held.
+func (o *Outbox) noteDrained() {
+	if o.drained != nil {
+		close(o.drained)
+		o.drained = nil
+	}
+}
+
+// compact makes the room of taken frames usable again, once it is worth it. It must be called with mu held.
+func (o *Outbox) compact() {
+	if o.head <= 1024 || o.head <= len(o.frames)/2 {
+		return
+	}
+	n := copy(o.frames, o.frames[o.head:])
+	clear(o.frames[n:])
+	o.frames, o.head = o.frames[:n], 0
 }
 
 // Waiting returns the number of bytes that wait.

@@ -16,8 +16,13 @@ const (
 	CodeBadArguments = "bad_arguments" // the event's arguments are not what it takes
 	CodeBadRoom      = "bad_room"      // no name of a room, or of one that is not to be joined
 	CodeTooManyRooms = "too_many_rooms"
-	CodeNoJournal    = "no_journal" // "since" asks for events that this server does not keep
-	CodeClosed       = "closed"     // the connection, or the server, is at its end
+	CodeNoJournal    = "no_journal"    // "since" asks for events that this server does not keep
+	CodeOtherJournal = "other_journal" // "since" names the offset of another journal
+	CodeClosed       = "closed"        // the connection, or the server, is at its end
+	// The answer to an event for which nobody has defined a handler.
+	CodeUnknownEvent = "unknown_event"
+	// More attachments than the parsers of all clients take ([SafeAttachments]).
+	CodeTooManyAttachments = "too_many_attachments"
 	// The journal cannot take the event now: the disk or the journal is full, or it cannot be reached. The event has
 	// reached nobody; it may be sent again.
 	CodeJournalFull        = "journal_full"
@@ -25,6 +30,10 @@ const (
 	CodeTooLarge           = "too_large" // the journal will never take it
 	CodeTooLate            = "too_late"  // it is so old that nobody knows any more whether it is there
 )
+
+// maxRelayDepth is how deep the JSON of a relayed packet may nest, with the array around it: the parsers of .NET's
+// clients read 64 levels and end the connection for more.
+const maxRelayDepth = 64
 
 // RelayOptions configures a [Relay]. The zero value relays "log_telemetry" and nothing else.
 type RelayOptions struct {
@@ -47,7 +56,8 @@ type Relay struct {
 	heads [][]byte // the same, as JSON
 }
 
-// NewRelay defines the relay's events in the namespace.
+// NewRelay defines the relay's events in the namespace. Call it before [Namespace.OnConnect]: to a client that will
+// follow, the relay's event must be the first.
 func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	r := &Relay{ns: ns, opts: opts, names: []string{EventTelemetry}}
 	for _, a := range opts.Aliases {
@@ -69,19 +79,22 @@ func NewRelay(ns *Namespace, opts RelayOptions) (*Relay, error) {
 	ns.On(EventJournal, r.status)
 	if opts.Feed != nil {
 		opts.Feed.add(r)
-		ns.OnConnect(opts.Feed.tellTrouble)
 	}
+	ns.OnConnect(r.announce)
 	return r, nil
 }
 
-// CheckAlias tells why a name cannot stand for log_telemetry.
+// CheckAlias returns an error if the name cannot be an alias of log_telemetry.
 func CheckAlias(name string) error {
 	if err := CheckEvent(name); err != nil {
 		return fmt.Errorf("alias: %w", err)
 	}
 	switch name {
-	case "join", "leave", "rooms", "dropped", EventInject, EventJournal:
+	case "join", "leave", "rooms", "dropped", EventInject, EventJournal, EventCaughtUp, EventSkipped:
 		return fmt.Errorf("alias: %q is another event of the relay", name)
+	case "*", "error", "connecting", "connect_timeout", "ping", "pong", "reconnect", "reconnecting", "reconnectAttempt",
+		"reconnect_attempt", "reconnect_error", "reconnect_failed", "statusChange", "websocketUpgrade":
+		return fmt.Errorf("alias: %q is an event of the client libraries' own", name)
 	}
 	return nil
 }
@@ -97,7 +110,7 @@ type Ack struct {
 	Error   *AckError `json:"error,omitempty"`
 }
 
-// AckError says why not.
+// AckError is the reason of a negative acknowledgement.
 type AckError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -105,7 +118,7 @@ type AckError struct {
 
 func (e *AckError) Error() string { return e.Code + ": " + e.Message }
 
-// Temporary tells whether the same event may be taken later.
+// Temporary reports whether the same event may be accepted later.
 func (e *AckError) Temporary() bool {
 	return e.Code == CodeJournalFull || e.Code == CodeJournalUnavailable || e.Code == CodeClosed
 }
@@ -121,6 +134,11 @@ func answer(ev *Event, a Ack) { _ = ev.Ack(a) }
 func (r *Relay) telemetry(_ context.Context, ev *Event) {
 	if len(ev.Args) != 1 {
 		answer(ev, refused(CodeBadArguments, "%s takes one argument, got %d", ev.Name, len(ev.Args)))
+		return
+	}
+	if ev.depth > maxRelayDepth {
+		answer(ev, refused(CodeBadArguments, "%s has arrays and objects in %d levels; %d are relayed", ev.Name,
+			ev.depth-1, maxRelayDepth-1))
 		return
 	}
 	v := ev.Args[0]
@@ -160,61 +178,79 @@ func (r *Relay) telemetry(_ context.Context, ev *Event) {
 
 // roomArg reads "ops" or {"room":"ops"}.
 func roomArg(ev *Event) (room string, err error) {
-	rooms, _, err := roomsArg(ev)
-	if err == nil && len(rooms) != 1 {
-		err = fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
+	arg, err := readJoin(ev)
+	if err == nil && len(arg.rooms) != 1 {
+		err = wrongRoom(ev)
 	}
 	if err != nil {
 		return "", err
 	}
-	return rooms[0], nil
+	return arg.rooms[0], nil
 }
 
-// roomsArg reads what join takes: "ops", {"room":"ops"}, and with since also {"room":["ops","lab"]} or no room, for
-// what is for everyone.
-func roomsArg(ev *Event) (rooms []string, since *sinceArg, err error) {
+func wrongRoom(ev *Event) error {
+	return fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
+}
+
+// joinArg is the argument of join.
+type joinArg struct {
+	rooms   []string  // one, or with since any number
+	since   *sinceArg // nil: a plain member
+	offsets bool      // each event comes with its offset; only with since
+}
+
+// readJoin reads "ops", {"room":"ops"}, and with since also {"room":["ops","lab"]} or no room, for the events that are
+// for everyone.
+func readJoin(ev *Event) (a joinArg, err error) {
 	if len(ev.Args) != 1 {
-		return nil, nil, fmt.Errorf("%s takes one argument, got %d", ev.Name, len(ev.Args))
+		return a, fmt.Errorf("%s takes one argument, got %d", ev.Name, len(ev.Args))
 	}
 	var room string
 	if ev.Args[0].Decode(&room) == nil {
-		return []string{room}, nil, nil
+		a.rooms = []string{room}
+		return a, nil
 	}
-	wrong := fmt.Errorf(`%s takes a room: "ops" or {"room":"ops"}`, ev.Name)
 	var arg struct {
-		Room  json.RawMessage `json:"room"`
-		Since json.RawMessage `json:"since"`
+		Room    json.RawMessage `json:"room"`
+		Since   json.RawMessage `json:"since"`
+		Offsets json.RawMessage `json:"offsets"`
 	}
 	if ev.Args[0].Decode(&arg) != nil {
-		return nil, nil, wrong
+		return a, wrongRoom(ev)
 	}
 	if len(arg.Since) > 0 && string(arg.Since) != "null" {
-		since = &sinceArg{}
-		if err := json.Unmarshal(arg.Since, since); err != nil {
-			return nil, nil, fmt.Errorf("since: %w", err)
+		a.since = &sinceArg{}
+		if err := json.Unmarshal(arg.Since, a.since); err != nil {
+			return a, fmt.Errorf("since: %w", err)
 		}
 	}
-	switch {
-	case len(arg.Room) == 0 && since != nil:
-	case json.Unmarshal(arg.Room, &room) == nil && string(arg.Room) != "null":
-		rooms = []string{room}
-	case since == nil || json.Unmarshal(arg.Room, &rooms) != nil || len(rooms) > maxRooms:
-		return nil, nil, wrong
+	if len(arg.Offsets) > 0 && json.Unmarshal(arg.Offsets, &a.offsets) != nil {
+		return a, fmt.Errorf("offsets is %s: use true or false", arg.Offsets)
 	}
-	return rooms, since, nil
+	if a.offsets && a.since == nil {
+		return a, errors.New("offsets: true needs since: only a follower gets offsets")
+	}
+	switch {
+	case len(arg.Room) == 0 && a.since != nil:
+	case json.Unmarshal(arg.Room, &room) == nil && string(arg.Room) != "null":
+		a.rooms = []string{room}
+	case a.since == nil || json.Unmarshal(arg.Room, &a.rooms) != nil || len(a.rooms) > maxRooms:
+		return a, wrongRoom(ev)
+	}
+	return a, nil
 }
 
 func (r *Relay) join(_ context.Context, ev *Event) {
-	rooms, since, err := roomsArg(ev)
+	arg, err := readJoin(ev)
 	switch {
 	case err != nil:
 		answer(ev, refused(CodeBadArguments, "%v", err))
-	case since != nil && r.opts.Feed == nil:
+	case arg.since != nil && r.opts.Feed == nil:
 		answer(ev, refused(CodeNoJournal, "this server keeps no journal, so it can replay nothing; join without since"))
-	case since != nil:
-		r.joinSince(ev, rooms, since)
+	case arg.since != nil:
+		r.joinSince(ev, &arg)
 	default:
-		r.answerJoin(ev, rooms[0], ev.Socket().Join(rooms[0]))
+		r.answerJoin(ev, arg.rooms[0], ev.Socket().Join(arg.rooms[0]))
 	}
 }
 

@@ -38,21 +38,16 @@ func replayTurns() int { return max(runtime.GOMAXPROCS(0)/2, 1) }
 
 // catchUp sends what stands in the journal from the offset on, and makes s live when there is no more.
 func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint64) error {
-	feed, h := r.opts.Feed, s.ns.hub
+	feed := r.opts.Feed
 	p := replay{socket: s, fl: fl, relay: r, feed: feed, limit: min(replayBytes, s.outbox.limit/8)}
 	defer p.stand()
 	for {
 		last := feed.delivered.Load()
 		if last < next {
-			h.mu.Lock()
-			if feed.delivered.Load() < next {
-				if s.follows == fl {
-					fl.catching, fl.next, fl.stop = false, next, nil
-				}
-				h.mu.Unlock()
-				return nil
+			live, err := s.becomeLive(ctx, feed, fl, next)
+			if live || err != nil {
+				return err
 			}
-			h.mu.Unlock()
 			continue
 		}
 		if err := p.read(ctx, next, last); err != nil {
@@ -60,6 +55,38 @@ func (s *Socket) catchUp(ctx context.Context, r *Relay, fl *follower, next uint6
 		}
 		next = last + 1
 	}
+}
+
+// becomeLive makes s live from the offset next on, unless a later entry than those that were read is there by now. A
+// follower with offsets is told: the last event of a replay may be long before the journal's end, in other rooms.
+func (s *Socket) becomeLive(ctx context.Context, feed *Feed, fl *follower, next uint64) (bool, error) {
+	var note []*Frame
+	size := 0
+	if fl.offsets {
+		f, err := eventFrame(s.ns.name, EventCaughtUp, []any{caughtUp{next}}, 0, false)
+		if err != nil {
+			return false, err
+		}
+		f.droppable = false
+		note, size = []*Frame{f}, f.size
+		if err := s.outbox.await(ctx, size); err != nil {
+			return false, err
+		}
+	}
+	h := s.ns.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if feed.delivered.Load() >= next {
+		return false, nil
+	}
+	if s.follows != fl { // it has joined with since again
+		return true, nil
+	}
+	if note != nil && !s.outbox.pushAll(note, size) {
+		return false, nil // the queue has filled up since
+	}
+	fl.catching, fl.next, fl.stop = false, next, nil
+	return true, nil
 }
 
 // read sends the entries from next to last.
@@ -110,16 +137,28 @@ func (p *replay) stand() {
 }
 
 func (p *replay) send(ctx context.Context, e *JournalEntry) error {
-	for _, name := range p.relay.heads {
-		f := p.slab.entryFrame(p.socket.ns.name, name, e, true, true)
-		if p.size+f.size > p.limit || len(p.frames) == replayFrames {
-			if err := p.flush(ctx); err != nil {
-				return err
-			}
+	if fault := entryFault(e); !p.socket.accepts(e, fault) {
+		if !p.fl.offsets {
+			return nil
 		}
-		p.frames = append(p.frames, f)
-		p.size += f.size
+		return p.add(ctx, skippedFrame(p.socket.ns.name, e, fault, true))
 	}
+	for _, name := range p.relay.heads {
+		if err := p.add(ctx, p.slab.entryFrame(p.socket.ns.name, name, e, p.fl.offsets, true)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *replay) add(ctx context.Context, f *Frame) error {
+	if p.size+f.size > p.limit || len(p.frames) == replayFrames {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	p.frames = append(p.frames, f)
+	p.size += f.size
 	return nil
 }
 

@@ -16,7 +16,7 @@ func followerSocket(t *testing.T) (*Socket, *follower) {
 	s.session.ctx = t.Context()
 	ns.hub.add(s, nil, event("first"))
 	take(s.outbox, 1000)
-	fl := ns.hub.startFollowing(s, 1)
+	fl := ns.hub.startFollowing(s, 1, true)
 	if fl == nil {
 		t.Fatal("it is in no hub")
 	}
@@ -33,7 +33,7 @@ func TestReplayThatWasReplaced(t *testing.T) {
 	}
 	stopped := false
 	fl.stop = func() { stopped = true }
-	again := s.ns.hub.startFollowing(s, 5)
+	again := s.ns.hub.startFollowing(s, 5, true)
 	if !stopped {
 		t.Error("the first replay is not told to stop")
 	}
@@ -48,7 +48,7 @@ func TestReplayThatWasReplaced(t *testing.T) {
 // One follower has one replay: whoever finds it behind while it joins again begins no second one.
 func TestOneReplayAFollower(t *testing.T) {
 	s, fl := followerSocket(t)
-	again := s.ns.hub.startFollowing(s, 1)
+	again := s.ns.hub.startFollowing(s, 1, true)
 	// As deliver does, which saw the follower before. A replay without a relay would panic.
 	s.follow(nil, fl)
 	again.stop = func() {}

@@ -20,7 +20,7 @@ type ServerOptions struct {
 	// Path of the Socket.IO endpoint; "/socket.io/".
 	Path string
 	// Origins that a browser's page may come from, beside the server's own: "scheme://host",
-	// "scheme://host:*" for any port, or "*". nil: localhost at any port.
+	// "scheme://host:*" for any port, "file://", "null", or "*". nil: localhost at any port.
 	Origins []string
 	// QueueLimit is the number of bytes that may wait for one client; 1 MiB. With Compress a packet
 	// that waits counts twice, since it may be held plain and compressed.

@@ -20,6 +20,8 @@ type Socket struct {
 	auth    Value
 	acks    ackTable
 
+	attachments int // of one event, that the client takes from a journal
+
 	member  []membership // guarded by ns.hub.mu
 	follows *follower    // guarded by ns.hub.mu; nil unless it has joined with since
 
@@ -192,7 +194,7 @@ func (s *Socket) Disconnect() {
 	}
 }
 
-// admit lets the socket in: the client is told, then the rooms get to know it.
+// admit lets the socket in: CONNECT and the events of the connect handlers are queued before any event of a room.
 func (s *Socket) admit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,16 +208,13 @@ func (s *Socket) admit() error {
 		}{s.sid})
 	}
 	s.state = socketOpen
-	if p := s.ns.hub.add(s, s.earlyRooms, controlFrame(packetConnect, s.ns.name, reply)); p.Overflow {
-		s.session.overflow()
-	}
-	for _, f := range s.early {
-		if err := s.session.push(f); err != nil {
-			return err
-		}
+	first := append([]*Frame{controlFrame(packetConnect, s.ns.name, reply)}, s.early...)
+	err := s.session.pushed(s.ns.hub.add(s, s.earlyRooms, first...))
+	if err == nil {
+		s.ns.server.opts.Counters.EventsOut.Add(uint64(len(s.early)))
 	}
 	s.early, s.earlyRooms = nil, nil
-	return nil
+	return err
 }
 
 // end takes the socket out of its rooms and tells the handlers, once. It is false if that was

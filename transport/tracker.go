@@ -52,8 +52,14 @@ type sourceTrack struct {
 
 type hole struct{ from, to uint64 } // inclusive
 
-// Add takes note of an envelope.
-func (t *Tracker) Add(e *Envelope) {
+// Add notes an envelope that has arrived.
+func (t *Tracker) Add(e *Envelope) { t.note(e, true) }
+
+// Fill notes an envelope that arrived at an earlier time, unknown to the tracker: it is not missing, and counts neither
+// as a repeat nor as out of order.
+func (t *Tracker) Fill(e *Envelope) { t.note(e, false) }
+
+func (t *Tracker) note(e *Envelope, arrived bool) {
 	if t.bySource == nil {
 		t.bySource = map[[2]string]*list.Element{}
 	}
@@ -61,7 +67,7 @@ func (t *Tracker) Add(e *Envelope) {
 		t.byAge.MoveToBack(known)
 		s := known.Value.(*sourceTrack)
 		before := len(s.holes)
-		s.add(e.Seq)
+		s.add(e.Seq, arrived)
 		t.holes += len(s.holes) - before
 		if t.holes > maxAllHoles && !t.Unbounded {
 			t.forgetHoles()
@@ -104,8 +110,12 @@ func (t *Tracker) forgetHoles() {
 // Forgotten tells what there was no room for.
 func (t *Tracker) Forgotten() Forgotten { return t.forgotten }
 
-func (s *sourceTrack) add(seq uint64) {
+func (s *sourceTrack) add(seq uint64, arrived bool) {
 	st := &s.stats
+	if !arrived {
+		outOfOrder, repeats := st.OutOfOrder, st.Repeats
+		defer func() { st.OutOfOrder, st.Repeats = outOfOrder, repeats }()
+	}
 	switch {
 	case seq == st.Last+1:
 		st.Last = seq
@@ -150,7 +160,8 @@ func (s *sourceTrack) now() SourceStats {
 	return st
 }
 
-// Has tells whether the envelope has been added before, as far as that is remembered: false may be wrong, true is not.
+// Has reports whether the envelope has been noted before. It may be false for one that has been forgotten; true is
+// always right.
 func (t *Tracker) Has(e *Envelope) bool {
 	run := t.bySource[[2]string{e.Source, e.Boot}]
 	if run == nil {

@@ -90,7 +90,7 @@ func replayOnce(ctx context.Context, url string, packets uint64) (got uint64, er
 		case err != nil:
 			return got, err
 		case bytes.HasPrefix(text, []byte("40")):
-			err = send(`420["join",{"room":"` + fillRoom + `","since":{"offset":1}}]`)
+			err = send(`420["join",{"room":"` + fillRoom + `","since":{"offset":1},"offsets":true}]`)
 		case string(text) == "2":
 			err = send("3")
 		case bytes.HasPrefix(text, []byte("42")):

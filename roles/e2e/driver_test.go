@@ -32,6 +32,7 @@ type driverOptions struct {
 	Listen     []string `json:"listen,omitempty"`
 	Burst      int      `json:"burst,omitempty"`
 	Deflate    any      `json:"deflate,omitempty"` // of Node's: nil is its own default
+	Join       any      `json:"join,omitempty"`    // of listener.py: what it emits once connected
 }
 
 // driver is a real client in a process of its own.
@@ -82,6 +83,19 @@ func launch(t *testing.T, kind string, o driverOptions) *driver {
 	} else {
 		d.process = start(t, "node", filepath.Join(node(t), "driver.js"), string(opts))
 	}
+	return d
+}
+
+// startListener starts python/listener.py and waits until it is connected. It takes no commands.
+func startListener(t *testing.T, o driverOptions) *driver {
+	t.Helper()
+	opts, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &driver{held: map[string][]report{}}
+	d.process = start(t, pythonWithSocketIO(t), filepath.Join("python", "listener.py"), string(opts))
+	d.first = d.next("connect")
 	return d
 }
 

@@ -128,48 +128,74 @@ func (w *packetWriter) Close() error {
 // of the conn.
 type candidate struct {
 	*conn
-	socket *wire.Socket
+	socket  *wire.Socket
+	request *http.Request // nil once attached
 
-	steps    int // packets read
+	state    upgradeState
+	err      error // why the upgrade failed
 	attached bool
 	once     sync.Once
 }
 
 var _ ggtransport.Conn = (*candidate)(nil)
 
-// upgradeSteps are the packets of an upgrade, in order (Engine.IO protocol, "Upgrade").
-var upgradeSteps = []struct {
-	kind packet.Type
-	text string
-}{{packet.PING, "2probe"}, {packet.UPGRADE, "5"}}
+// upgradeState is how far an upgrade has come (Engine.IO protocol, "Upgrade").
+type upgradeState uint8
 
+const (
+	upgradeBegun  upgradeState = iota
+	upgradeProbed              // the module has the probe
+	upgradeEarly               // the client has sent no probe: the module has one of ours
+	upgradeSealed              // the module has the upgrade packet
+)
+
+// NextReader gives the module a probe and an upgrade packet, which is all that it knows, whatever else the client sends.
 func (c *candidate) NextReader() (frame.Type, packet.Type, io.ReadCloser, error) {
-	if c.steps >= len(upgradeSteps) {
+	switch c.state {
+	case upgradeSealed:
 		return c.nextReader()
+	case upgradeEarly:
+		return c.seal()
 	}
-	step := upgradeSteps[c.steps]
-	c.steps++
-	binary, data, err := c.socket.Read()
-	if err != nil {
-		return 0, 0, nil, err
+	for {
+		kind, err := c.socket.ReadUpgrade()
+		switch {
+		case err != nil:
+			c.err = err
+			return 0, 0, nil, err
+		case kind == transport.EngineUpgrade && c.state == upgradeProbed:
+			return c.seal()
+		case c.state == upgradeProbed: // a second probe
+			if err := c.socket.WriteMessage(false, []byte("3probe")); err != nil {
+				c.err = err
+				return 0, 0, nil, err
+			}
+			continue
+		case kind == transport.EngineUpgrade:
+			c.state = upgradeEarly
+		default:
+			c.state = upgradeProbed
+		}
+		return frame.String, packet.PING, io.NopCloser(bytes.NewReader([]byte("probe"))), nil
 	}
-	if binary || string(data) != step.text {
-		return 0, 0, nil, parseError("%q during an upgrade", data[:min(len(data), 32)])
-	}
-	if step.kind == packet.UPGRADE {
-		c.sealed(c)
-	}
-	return frame.String, step.kind, io.NopCloser(bytes.NewReader(data[1:])), nil
+}
+
+func (c *candidate) seal() (frame.Type, packet.Type, io.ReadCloser, error) {
+	c.state = upgradeSealed
+	c.sealed(c)
+	return frame.String, packet.UPGRADE, io.NopCloser(bytes.NewReader(nil)), nil
 }
 
 func (c *candidate) NextWriter(_ frame.Type, pt packet.Type) (io.WriteCloser, error) {
-	if c.steps >= len(upgradeSteps) {
+	if c.state == upgradeSealed {
 		return &packetWriter{kind: pt.StringByte(), done: c.send}, nil
 	}
 	var failed error
 	w := &packetWriter{kind: pt.StringByte()}
 	w.done = func(f *transport.Frame) {
-		failed = c.socket.WriteMessage(false, []byte{f.Kind()}, f.Text())
+		if c.state == upgradeProbed { // otherwise it answers our own probe
+			failed = c.socket.WriteMessage(false, []byte{f.Kind()}, f.Text())
+		}
 	}
 	return &failingWriter{w, &failed}, nil
 }
@@ -194,6 +220,9 @@ func (c *candidate) Close() error {
 	c.once.Do(func() {
 		c.socket.Close(transport.ReasonForcedClose)
 		c.dropCandidate(c)
+		if c.err != nil && !c.link.Ended() { // otherwise it is the session that has ended
+			c.engine.opts.NoteRefused(c.request, transport.RefusedUpgrade, c.err)
+		}
 	})
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -37,7 +38,10 @@ func (codec) CompressedFrame(f *transport.Frame, c transport.Compressor) []byte 
 const binaryMessage = 4
 
 func encodeSocket(f *transport.Frame, prefixed []byte) []byte {
-	text := wire.TextFrame(f, prefixed)
+	var text []byte
+	if !f.IsRest() {
+		text = wire.TextFrame(f, prefixed)
+	}
 	if len(f.Attachments()) == 0 {
 		return text
 	}
@@ -70,12 +74,11 @@ func parseText(data []byte) (wire.Packet, error) {
 		if len(data) < 2 || data[1] != transport.EngineMessage {
 			return wire.Packet{}, parseError("binary packet that is no message")
 		}
-		b := bytes.TrimRight(data[2:], "=")
-		n, err := base64.RawStdEncoding.Decode(b, b)
+		b, err := wire.DecodeBase64(data[2:])
 		if err != nil {
 			return wire.Packet{}, parseError("binary packet: %w", err)
 		}
-		return wire.Packet{Type: transport.EngineMessage, Binary: true, Data: b[:n]}, nil
+		return wire.Packet{Type: transport.EngineMessage, Binary: true, Data: b}, nil
 	}
 	if data[0] < transport.EngineOpen || data[0] > transport.EngineNoop {
 		return wire.Packet{}, parseError("unknown packet type %q", data[0])
@@ -83,12 +86,14 @@ func parseText(data []byte) (wire.Packet, error) {
 	return wire.Packet{Type: data[0], Data: data[1:]}, nil
 }
 
-// encodePolling writes <length>:<packet> for the text and for each attachment, which goes as
-// base64: every client takes that, and only some the binary form of a payload.
+// encodePolling writes <length>:<packet> for the text and for each attachment, which goes as base64.
 func encodePolling(f *transport.Frame, _ []byte) []byte {
-	out := strconv.AppendInt(nil, int64(1+unitCount(f.Text())), 10)
-	out = append(out, ':', f.Kind())
-	out = append(out, f.Text()...)
+	var out []byte
+	if !f.IsRest() {
+		out = strconv.AppendInt(out, int64(1+unitCount(f.Text())), 10)
+		out = append(out, ':', f.Kind())
+		out = append(out, f.Text()...)
+	}
 	for _, a := range f.Attachments() {
 		out = strconv.AppendInt(out, int64(2+base64.StdEncoding.EncodedLen(len(a))), 10)
 		out = append(out, ':', 'b', transport.EngineMessage)
@@ -129,14 +134,55 @@ func (codec) Payload(frames []*transport.Frame) []byte {
 	return bytes.Join(parts, nil)
 }
 
-func (codec) WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error {
+func (c codec) WritePayload(w http.ResponseWriter, r *http.Request, frames []*transport.Frame, textOnly bool) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if j := r.URL.Query().Get("j"); j != "" {
-		return writeJSONP(w, j, payload)
+		return writeJSONP(w, j, c.Payload(frames))
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	payload, kind := []byte(nil), "text/plain; charset=UTF-8"
+	if !textOnly && slices.ContainsFunc(frames, hasBinary) {
+		payload, kind = binaryPayload(frames), "application/octet-stream"
+	} else {
+		payload = c.Payload(frames)
+	}
+	w.Header().Set("Content-Type", kind)
 	_, err := w.Write(payload)
 	return err
+}
+
+func hasBinary(f *transport.Frame) bool { return len(f.Attachments()) > 0 }
+
+// binaryPayload is the payload for clients that take binary; [parseBinaryPayload] has its form. Unlike the others it is
+// made anew for each client: few poll in this revision, fewer with attachments, and nothing has to be encoded.
+func binaryPayload(frames []*transport.Frame) []byte {
+	size := 0
+	for _, f := range frames {
+		size += f.Size()
+	}
+	out := make([]byte, 0, size)
+	for _, f := range frames {
+		if !f.IsRest() {
+			out = appendBinaryHead(out, 0, 1+len(f.Text()))
+			out = append(append(out, f.Kind()), f.Text()...)
+		}
+		for _, a := range f.Attachments() {
+			out = appendBinaryHead(out, 1, 1+len(a))
+			out = append(append(out, binaryMessage), a...)
+		}
+	}
+	return out
+}
+
+// appendBinaryHead appends what stands before a packet of n bytes: its kind, 0 for text or 1 for binary, its length as
+// digits 0 to 9 (not their characters), and 255.
+func appendBinaryHead(out []byte, kind byte, n int) []byte {
+	out = append(out, kind)
+	start := len(out)
+	out = strconv.AppendInt(out, int64(n), 10)
+	for i := start; i < len(out); i++ {
+		out[i] -= '0'
+	}
+	return append(out, 0xff)
 }
 
 // writeJSONP answers browsers that poll by script elements.

@@ -85,10 +85,10 @@ func TestForms(t *testing.T) {
 func TestJSONP(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "/socket.io/?EIO=3&transport=polling&j=7)alert(1", nil)
-	if err := (codec{}).WritePayload(w, r, []byte("6:4\"a\u2028\n")); err != nil {
+	if err := (codec{}).WritePayload(w, r, []*transport.Frame{transport.NewFrame('4', "\"a\u2028\n")}, false); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := w.Body.String(), `___eio[71]("6:4\"a\u2028\n");`; got != want {
+	if got, want := w.Body.String(), `___eio[71]("5:4\"a\u2028\n");`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "text/javascript") {

@@ -65,11 +65,13 @@ func (c *conn) start(peer transport.Peer) {
 	c.peer = peer
 	c.link = wire.NewLink(wire.LinkOptions{
 		Codec:   codec{},
-		Engine:  c.engine.opts,
+		Engine:  &c.engine.opts,
 		Outbox:  peer.Outbox(),
 		Writers: c.engine.writers,
-		Receive: c.receive,
-		Down:    c.Close,
+		// The reference's clients say so in the handshake only.
+		TextOnly: c.handshake.Query().Get("b64") != "",
+		Receive:  c.receive,
+		Down:     c.Close,
 	})
 }
 
@@ -116,6 +118,13 @@ func (c *conn) answer(err error) {
 func (c *conn) receive(p wire.Packet) error {
 	switch p.Type {
 	case transport.EngineMessage, transport.EnginePing, transport.EngineClose:
+	case transport.EngineUpgrade:
+		return nil // boards with the Arduino client send one on a session that began as a WebSocket
+	case transport.EngineNoop:
+		if len(p.Data) == 0 {
+			return nil // Swift clients post one during an upgrade
+		}
+		return parseError("noop with data")
 	default:
 		return parseError("packet of type %q from a client", p.Type)
 	}
@@ -240,7 +249,7 @@ func (c *conn) attach() bool {
 		c.mu.Unlock()
 		return attached
 	}
-	cand.attached = true
+	cand.attached, cand.request = true, nil
 	c.mu.Unlock()
 	_ = cand.socket.SetReadDeadline(time.Time{})
 	if !c.link.Attach(cand.socket) {
@@ -282,6 +291,7 @@ func (c *conn) finish(reason transport.Reason, err error) {
 	}
 	c.reader.Wait()
 	c.peer.Closed(reason, err)
+	c.link.Leave(c.cut)
 }
 
 // abort cuts a closing that still waits for the client.

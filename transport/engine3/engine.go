@@ -53,7 +53,7 @@ func (e *Engine) Revision() int { return 3 }
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req, err := wire.ParseRequest(r)
 	if err != nil {
-		e.refuse(w, err)
+		e.opts.Refuse(w, r, err)
 		return
 	}
 	if req.Sid == "" {
@@ -65,7 +65,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.mu.Unlock()
 	switch {
 	case c == nil:
-		e.refuse(w, transport.ErrUnknownSession)
+		e.opts.Refuse(w, r, transport.ErrUnknownSession)
 	case req.Upgrade:
 		e.upgrade(w, r, c)
 	case r.Method == http.MethodGet:
@@ -77,14 +77,14 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) {
 	if !e.begin() {
-		e.refuse(w, transport.ErrServerStopping)
+		e.opts.Refuse(w, r, transport.ErrServerStopping)
 		return
 	}
 	c := newConn(e, r)
 	peer, err := e.accept(c)
 	if err != nil {
 		e.handshakes.Done()
-		e.refuse(w, err)
+		e.opts.Refuse(w, r, err)
 		return
 	}
 	c.start(peer)
@@ -92,7 +92,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) 
 		// Here and not below the module, which would answer a failure a second time.
 		if c.first, err = wire.Accept(w, r, e.opts); err != nil {
 			e.handshakes.Done()
-			e.opts.Counters.Refused.Add(1)
+			e.opts.NoteRefused(r, transport.RefusedHandshake, err)
 			c.link.Cut(transport.ReasonTransportError)
 			peer.Closed(transport.ReasonTransportError, err)
 			return
@@ -134,25 +134,25 @@ func (e *Engine) acceptLoop() {
 }
 
 func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, c *conn) {
-	if !c.beginUpgrade() {
-		e.refuse(w, transport.ErrBadRequest)
-		return
-	}
+	begun := c.beginUpgrade()
 	s, err := wire.Accept(w, r, e.opts)
 	if err != nil {
-		e.opts.Counters.Refused.Add(1)
-		c.endUpgrade()
+		e.opts.NoteRefused(r, transport.RefusedHandshake, err)
+		if begun {
+			c.endUpgrade()
+		}
 		return
 	}
-	cand := &candidate{conn: c, socket: s}
+	if !begun {
+		// Engine.IO protocol, "WebSocket": a second one is closed.
+		e.opts.NoteRefused(r, transport.RefusedUpgrade, wire.ErrSecondSocket)
+		s.Close(transport.ReasonForcedClose)
+		return
+	}
+	cand := &candidate{conn: c, socket: s, request: r}
 	c.setCandidate(cand)
 	// The module leads through probe and upgrade on a goroutine of its own.
 	e.gg.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), carriedKey{}, &carried{candidate: cand})))
-}
-
-func (e *Engine) refuse(w http.ResponseWriter, err error) {
-	e.opts.Counters.Refused.Add(1)
-	transport.WriteHTTPError(w, err)
 }
 
 func (e *Engine) remove(c *conn) {

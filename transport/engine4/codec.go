@@ -32,7 +32,10 @@ func (codec) CompressedFrame(f *transport.Frame, c transport.Compressor) []byte 
 }
 
 func encodeSocket(f *transport.Frame, prefixed []byte) []byte {
-	text := wire.TextFrame(f, prefixed)
+	var text []byte
+	if !f.IsRest() {
+		text = wire.TextFrame(f, prefixed)
+	}
 	if len(f.Attachments()) == 0 {
 		return text
 	}
@@ -54,7 +57,7 @@ func (codec) ParseMessage(binary bool, data []byte) (wire.Packet, error) {
 // writes binary messages so on a WebSocket too.
 func parsePacket(data []byte) (wire.Packet, error) {
 	if len(data) > 0 && data[0] == 'b' {
-		b, err := decodeBase64(data[1:])
+		b, err := wire.DecodeBase64(data[1:])
 		if err != nil {
 			return wire.Packet{}, parseError("binary packet: %w", err)
 		}
@@ -74,11 +77,16 @@ func parseText(data []byte) (wire.Packet, error) {
 }
 
 func encodePolling(f *transport.Frame, _ []byte) []byte {
-	out := append(make([]byte, 0, len(f.Text())+1), f.Kind())
-	out = append(out, f.Text()...)
+	var out []byte
+	if !f.IsRest() {
+		out = append(make([]byte, 0, len(f.Text())+1), f.Kind())
+		out = append(out, f.Text()...)
+	}
 	for _, a := range f.Attachments() {
-		out = append(out, separator, 'b')
-		out = base64.StdEncoding.AppendEncode(out, a)
+		if len(out) > 0 {
+			out = append(out, separator)
+		}
+		out = base64.StdEncoding.AppendEncode(append(out, 'b'), a)
 	}
 	return out
 }
@@ -93,10 +101,10 @@ func (codec) Payload(frames []*transport.Frame) []byte {
 	return bytes.Join(parts, []byte{separator})
 }
 
-func (codec) WritePayload(w http.ResponseWriter, _ *http.Request, payload []byte) error {
+func (c codec) WritePayload(w http.ResponseWriter, _ *http.Request, frames []*transport.Frame, _ bool) error {
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, err := w.Write(payload)
+	_, err := w.Write(c.Payload(frames))
 	return err
 }
 
@@ -114,13 +122,6 @@ func (codec) ParsePayload(_ *http.Request, body []byte) ([]wire.Packet, error) {
 		packets = append(packets, p)
 	}
 	return packets, nil
-}
-
-// decodeBase64 decodes in place.
-func decodeBase64(b []byte) ([]byte, error) {
-	b = bytes.TrimRight(b, "=") // some encoders leave the padding out
-	n, err := base64.RawStdEncoding.Decode(b, b)
-	return b[:n], err
 }
 
 func parseError(format string, args ...any) error {

@@ -2,8 +2,6 @@ package engine4
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -39,7 +37,7 @@ func (c *conn) start(peer transport.Peer) {
 	c.peer = peer
 	c.link = wire.NewLink(wire.LinkOptions{
 		Codec:   codec{},
-		Engine:  c.engine.opts,
+		Engine:  &c.engine.opts,
 		Outbox:  peer.Outbox(),
 		Writers: c.engine.writers,
 		Receive: c.receive,
@@ -99,9 +97,19 @@ func (c *conn) receive(p wire.Packet) error {
 		return nil
 	case transport.EngineClose:
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
+	case transport.EngineUpgrade:
+		return nil // boards with the Arduino client send one on a session that began as a WebSocket
+	case transport.EngineNoop:
+		if len(p.Data) == 0 {
+			return nil // Swift clients post one during an upgrade
+		}
+	case transport.EnginePing:
+		// The server pings in this revision, but those boards do too, and with a probe where nothing is upgraded.
+		if len(p.Data) == 0 || string(p.Data) == "probe" {
+			c.send(transport.NewFrame(transport.EnginePong, string(p.Data)))
+			return nil
+		}
 	}
-	// Open, ping and noop are the server's to send; probes and upgrades come on the new
-	// transport, before it is attached.
 	return parseError("packet of type %q from a client", p.Type)
 }
 
@@ -135,32 +143,43 @@ func (c *conn) pong() {
 	}
 }
 
-var errUpgraded = errors.New("a WebSocket carries the session already")
-
 // upgrade takes a WebSocket for a session that polls (Engine.IO protocol, "Upgrade"). It owns the
 // WebSocket until it is attached to the link.
 func (c *conn) upgrade(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	if c.upgrading || c.closed || c.link.Transport() == "websocket" {
-		c.mu.Unlock()
-		c.engine.refuse(w, transport.ErrBadRequest)
-		return
-	}
-	c.upgrading = true
-	c.mu.Unlock()
+	begun := c.beginUpgrade()
 	s, err := wire.Accept(w, r, c.engine.opts)
-	if err == nil {
+	switch {
+	case err != nil:
+		c.engine.opts.NoteRefused(r, transport.RefusedHandshake, err)
+	case !begun:
+		// Engine.IO protocol, "WebSocket": a second one is closed.
+		c.engine.opts.NoteRefused(r, transport.RefusedUpgrade, wire.ErrSecondSocket)
+		s.Close(transport.ReasonForcedClose)
+	default:
 		if err = c.probe(s); err != nil {
+			c.link.Upgrading(false)
 			s.Close(transport.ReasonOf(err, transport.ReasonForcedClose))
+			if !c.link.Ended() { // otherwise it is the session that has ended, and not the upgrade that was refused
+				c.engine.opts.NoteRefused(r, transport.RefusedUpgrade, err)
+			}
 		}
 	}
-	c.mu.Lock()
-	c.upgrading = false
-	c.mu.Unlock()
-	if err != nil {
-		c.link.Upgrading(false)
-		c.engine.opts.Counters.Refused.Add(1)
+	if begun {
+		c.mu.Lock()
+		c.upgrading = false
+		c.mu.Unlock()
 	}
+}
+
+// beginUpgrade reports whether the session can be upgraded; it is then for the caller to end that.
+func (c *conn) beginUpgrade() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.upgrading || c.closed || c.link.Transport() == "websocket" {
+		return false
+	}
+	c.upgrading = true
+	return true
 }
 
 // probe goes through the steps of the upgrade: probe, its echo, and the packet that seals it.
@@ -180,42 +199,28 @@ func (c *conn) probe(s *wire.Socket) error {
 	})
 	defer watch.Wait()
 	defer close(over)
-
-	if err := expect(s, transport.EnginePing, "probe"); err != nil {
-		return err
-	}
-	if err := s.WriteMessage(false, []byte("3probe")); err != nil {
-		return err
-	}
-	// The client waits for its poll to end before it goes on.
-	c.link.Upgrading(true)
-	if err := expect(s, transport.EngineUpgrade, ""); err != nil {
-		return err
+	for {
+		kind, err := s.ReadUpgrade()
+		if err != nil {
+			return err
+		}
+		if kind == transport.EngineUpgrade {
+			break
+		}
+		if err := s.WriteMessage(false, []byte("3probe")); err != nil {
+			return err
+		}
+		// The client waits for its poll to end before it goes on.
+		c.link.Upgrading(true)
 	}
 	if err := s.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	if !c.link.Attach(s) {
-		return errUpgraded
+		return wire.ErrSecondSocket
 	}
 	return nil
 }
-
-func expect(s *wire.Socket, kind byte, text string) error {
-	binary, data, err := s.Read()
-	if errors.Is(err, io.EOF) {
-		return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
-	}
-	if err != nil {
-		return err
-	}
-	if binary || len(data) == 0 || data[0] != kind || string(data[1:]) != text {
-		return parseError("%q during an upgrade", truncate(data))
-	}
-	return nil
-}
-
-func truncate(b []byte) []byte { return b[:min(len(b), 32)] }
 
 // Close implements [transport.Conn].
 func (c *conn) Close(reason transport.Reason, err error) {
@@ -238,6 +243,7 @@ func (c *conn) finish(reason transport.Reason, err error) {
 	c.peer.Closing(reason, err)
 	c.link.End(reason, c.cutting())
 	c.peer.Closed(reason, err)
+	c.link.Leave(c.cutting())
 }
 
 // cutting is closed by abort.

@@ -33,7 +33,7 @@ func (e *Engine) Revision() int { return 4 }
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req, err := wire.ParseRequest(r)
 	if err != nil {
-		e.refuse(w, err)
+		e.opts.Refuse(w, r, err)
 		return
 	}
 	if req.Sid == "" {
@@ -45,7 +45,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.mu.Unlock()
 	switch {
 	case c == nil:
-		e.refuse(w, transport.ErrUnknownSession)
+		e.opts.Refuse(w, r, transport.ErrUnknownSession)
 	case req.Upgrade:
 		c.upgrade(w, r)
 	case r.Method == http.MethodGet:
@@ -59,12 +59,12 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) 
 	c := newConn(e, r)
 	peer, err := e.accept(c)
 	if err != nil {
-		e.refuse(w, err)
+		e.opts.Refuse(w, r, err)
 		return
 	}
 	if !e.add(c, peer) {
 		peer.Closed(transport.ReasonServerShutdown, nil)
-		e.refuse(w, transport.ErrServerStopping)
+		e.opts.Refuse(w, r, transport.ErrServerStopping)
 		return
 	}
 	if name == "polling" {
@@ -74,7 +74,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) 
 	}
 	s, err := wire.Accept(w, r, e.opts)
 	if err != nil {
-		e.opts.Counters.Refused.Add(1)
+		e.opts.NoteRefused(r, transport.RefusedHandshake, err)
 		c.Close(transport.ReasonTransportError, err)
 		return
 	}
@@ -82,11 +82,6 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, name string) 
 	if !c.link.Attach(s) {
 		s.Close(transport.ReasonServerShutdown)
 	}
-}
-
-func (e *Engine) refuse(w http.ResponseWriter, err error) {
-	e.opts.Counters.Refused.Add(1)
-	transport.WriteHTTPError(w, err)
 }
 
 // add makes the conn known, unless the engine stops.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tbmsock/transport"
+	"tbmsock/transport/engine3"
 	"tbmsock/transport/engine4"
 	"tbmsock/transport/journal"
 )
@@ -28,6 +29,12 @@ type relay struct {
 
 func startRelay(t *testing.T, o journal.Options, queueLimit int) *relay {
 	t.Helper()
+	return startRelayOn(t, o, queueLimit, func(j transport.Journal) transport.Journal { return j })
+}
+
+// startRelayOn starts a relay whose journal is seen through wrap.
+func startRelayOn(t *testing.T, o journal.Options, queueLimit int, wrap func(transport.Journal) transport.Journal) *relay {
+	t.Helper()
 	if o.Dir == "" {
 		o.Memory = true
 	}
@@ -36,11 +43,11 @@ func startRelay(t *testing.T, o journal.Options, queueLimit int) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	feed, err := transport.NewFeed(ctx, j, func(err error) { t.Logf("feed: %v", err) })
+	feed, err := transport.NewFeed(ctx, wrap(j), func(err error) { t.Logf("feed: %v", err) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := transport.NewServer(transport.ServerOptions{Engines: []transport.NewEngine{engine4.New}, QueueLimit: queueLimit})
+	s, err := transport.NewServer(transport.ServerOptions{Engines: []transport.NewEngine{engine4.New, engine3.New}, QueueLimit: queueLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +239,8 @@ func TestJoinSince(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{`{"room":"ops","since":{}}`, `{"room":"ops","since":{"offset":1,"last":2}}`, `{"room":"ops","since":5}`, `{"room":"ops","since":{"time":"noon"}}`, `{"room":["ops"]}`, `{"room":[3],"since":{"last":1}}`} {
+	for _, bad := range []string{`{"room":"ops","since":{}}`, `{"room":"ops","since":{"offset":1,"last":2}}`, `{"room":"ops","since":5}`, `{"room":"ops","since":{"time":"noon"}}`, `{"room":["ops"]}`, `{"room":[3],"since":{"last":1}}`,
+		`{"room":"ops","offsets":true}`, `{"room":"ops","since":{"last":1},"offsets":"yes"}`} {
 		c := r.client(transport.ClientOptions{}, nil)
 		if a := r.ask(c, "join", json.RawMessage(bad)); a.OK || a.Error == nil || a.Error.Code != transport.CodeBadArguments {
 			t.Errorf("%s is answered with %+v", bad, a)
@@ -273,7 +281,7 @@ func TestSeamHasNoHoleAndNoRepeat(t *testing.T) {
 		if i%4 == 3 {
 			since = map[string]any{"last": 0}
 		}
-		a := r.ask(c, "join", map[string]any{"room": "ops", "since": since})
+		a := r.ask(c, "join", map[string]any{"room": "ops", "since": since, "offsets": true})
 		if !a.OK {
 			t.Fatalf("answer is %+v", a)
 		}
@@ -321,7 +329,7 @@ func TestSlowFollowerLosesNothing(t *testing.T) {
 		})
 		c.On("dropped", func(context.Context, *transport.Event) { t.Error("events were dropped") })
 	})
-	if a := r.ask(c, "join", json.RawMessage(`{"since":{"last":0}}`)); !a.OK {
+	if a := r.ask(c, "join", json.RawMessage(`{"since":{"last":0},"offsets":true}`)); !a.OK {
 		t.Fatalf("answer is %+v", a)
 	}
 	big := make([]byte, 4<<10)

@@ -33,20 +33,21 @@ type Codec interface {
 	BinaryPrefix() []byte
 	// Payload puts frames into one payload.
 	Payload(frames []*transport.Frame) []byte
-	// WritePayload answers a poll with a payload, in the form that the request asks for, by one
-	// call of Write.
-	WritePayload(w http.ResponseWriter, r *http.Request, payload []byte) error
+	// WritePayload answers a poll with frames, in the form that the request asks for, by one call of
+	// Write. With textOnly the client takes no binary form of a payload.
+	WritePayload(w http.ResponseWriter, r *http.Request, frames []*transport.Frame, textOnly bool) error
 	// ParsePayload reads the packets of a body; it may keep body. r is nil on the client side.
 	ParsePayload(r *http.Request, body []byte) ([]Packet, error)
 }
 
-// LinkOptions is what a link needs. All fields but Down are required.
+// LinkOptions configures a link. All fields but TextOnly are required.
 type LinkOptions struct {
-	Codec   Codec
-	Engine  transport.EngineOptions
-	Outbox  *transport.Outbox
-	Writers *Writers           // the engine's
-	Receive func(Packet) error // one call at a time; an error is passed to Down
+	Codec    Codec
+	Engine   *transport.EngineOptions // the engine's, with its defaults
+	Outbox   *transport.Outbox
+	Writers  *Writers           // the engine's
+	TextOnly bool               // the client takes no binary form of a payload
+	Receive  func(Packet) error // one call at a time; an error is passed to Down
 	// Down is told, once or more, that the connection can carry nothing more: the peer went,
 	// broke the rules, or Receive returned an error.
 	Down func(transport.Reason, error)
@@ -65,12 +66,15 @@ type Link struct {
 	writer   func()  // write, as a value made once: a go statement with a receiver allocates, for each delivery
 	getting  bool    // a GET waits or is answered
 	posting  bool
-	poll     *pollSignals  // nil until a client polls, and when it no longer does
-	closing  bool          // no new requests; the writer goes on until the outbox is empty
-	comeBack bool          // the client of a closing link should connect again
-	flushed  chan struct{} // made when closing; closed when nothing is left to write
-	done     chan struct{} // made when somebody asks; closed: everything stops
+	poll     *pollSignals // nil until a client polls, and when it no longer does
+	closing  bool         // no messages are taken; the writer goes on until the outbox is empty
+	comeBack bool         // the client of a closing link should connect again
+	overlap  bool         // the client has sent two requests of a kind at once: a GET that waits is told of the end
+	leaving  bool         // the client has sent a close packet
 	isDone   bool
+	flushed  chan struct{} // made when closing; closed when nothing is left to write
+	left     chan struct{} // made when leaving; closed when the client's last GET has been answered
+	done     chan struct{} // made when somebody asks; closed: everything stops
 
 	tasks sync.WaitGroup // reader and writer
 
@@ -143,6 +147,13 @@ func (l *Link) doneSignal() chan struct{} {
 		}
 	}
 	return l.done
+}
+
+// Ended reports whether the link has been cut.
+func (l *Link) Ended() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isDone
 }
 
 // Transport is "websocket" or "polling".
@@ -327,6 +338,10 @@ func (l *Link) End(reason transport.Reason, abort <-chan struct{}) {
 func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan struct{}) {
 	l.mu.Lock()
 	if l.closing || l.isDone {
+		l.mu.Unlock()
+		return
+	}
+	if l.leaving {
 		l.mu.Unlock()
 		return
 	}

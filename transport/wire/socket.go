@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -35,7 +38,18 @@ type Socket struct {
 
 // Accept answers a WebSocket handshake. If it fails the request has been answered.
 func Accept(w http.ResponseWriter, r *http.Request, opts transport.EngineOptions) (*Socket, error) {
-	up := ws.HTTPUpgrader{Timeout: opts.HandshakeTimeout}
+	up := ws.HTTPUpgrader{
+		Timeout: opts.HandshakeTimeout,
+		// The first subprotocol that the client offers, as the reference server has it: some clients close a WebSocket
+		// that was opened without one of theirs.
+		Protocol: func(string) bool { return true },
+	}
+	if lines := r.Header["Connection"]; len(lines) > 1 { // the upgrader reads the first one only
+		header := maps.Clone(r.Header)
+		header["Connection"] = []string{strings.Join(lines, ", ")}
+		r = r.WithContext(r.Context())
+		r.Header = header
+	}
 	agreed := acceptOffer(r.Header, opts.Compress)
 	if agreed.on() {
 		up.Header = http.Header{extensionsHeader: {agreed.answer()}}
@@ -56,14 +70,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts transport.EngineOptions
 	return newSocket(conn, early, ws.StateServerSide, opts.MaxPayload).agree(agreed), nil
 }
 
-// Dial opens a client-side connection. ctx bounds the handshake.
+// Dial opens a client-side connection to a ws or wss URL. ctx bounds the handshake.
 func Dial(ctx context.Context, url string, header http.Header, limit int64) (*Socket, error) {
-	return DialCompress(ctx, url, header, limit, 0)
+	return dialSocket(ctx, url, ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}, limit, 0)
 }
 
-// DialCompress is Dial with an offer to compress messages of at least compress bytes; 0: none.
-func DialCompress(ctx context.Context, url string, header http.Header, limit int64, compress int) (*Socket, error) {
-	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header), Extensions: offer(compress)}
+// dialSocket offers to compress messages of at least compress bytes; 0: none.
+func dialSocket(ctx context.Context, url string, d ws.Dialer, limit int64, compress int) (*Socket, error) {
+	d.Extensions = offer(compress)
 	conn, br, hs, err := d.Dial(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("wire: WebSocket dial: %w", err)
@@ -152,20 +166,54 @@ func (s *Socket) control(h frameHeader) error {
 	case ws.OpPing:
 		return s.writeFrame(ws.NewPongFrame(payload))
 	case ws.OpClose:
-		code, reason := ws.ParseCloseFrameData(payload)
-		if !code.Empty() {
-			if err := ws.CheckCloseFrameData(code, reason); err != nil {
-				return err
-			}
+		code, reason, err := closeBody(payload)
+		if err != nil {
+			return err
 		}
 		s.closeFrame(ws.StatusNormalClosure, "")
 		switch code {
 		case 0, ws.StatusNormalClosure, ws.StatusGoingAway:
 			return io.EOF
 		}
+		if reason == "" && code == ws.StatusMessageTooBig {
+			reason = transport.ReasonPayloadTooLarge.String()
+		}
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose, Err: fmt.Errorf("the peer says why: %d %s", code, reason)}
 	}
 	return nil
+}
+
+var (
+	errCloseLength = ws.ProtocolError("close frame with a body of one byte")
+	errCloseCode   = ws.ProtocolError("close frame with a code that no endpoint may send")
+)
+
+// closeBody reads the body of a close frame (RFC 6455 sections 5.5.1 and 7.4); the code is 0 if it is empty.
+func closeBody(body []byte) (ws.StatusCode, string, error) {
+	switch len(body) {
+	case 0:
+		return 0, "", nil
+	case 1:
+		return 0, "", errCloseLength
+	}
+	code, reason := ws.ParseCloseFrameData(body)
+	switch {
+	case !mayClose(code):
+		return 0, "", errCloseCode
+	case !utf8.ValidString(reason):
+		return 0, "", ws.ErrProtocolInvalidUTF8
+	}
+	return code, reason, nil
+}
+
+// mayClose reports whether an endpoint may send the code: those of RFC 6455 section 7.4.1, the three that IANA has
+// registered since, which package ws does not know, and those of libraries and applications.
+func mayClose(code ws.StatusCode) bool {
+	switch code {
+	case ws.StatusNoMeaningYet, ws.StatusNoStatusRcvd, ws.StatusAbnormalClosure:
+		return false
+	}
+	return code >= 1000 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
 // writeFrame masks a frame, if this is the client's side, and writes it.
@@ -263,8 +311,11 @@ func (s *Socket) Close(reason transport.Reason) {
 		switch reason {
 		case transport.ReasonPingTimeout, transport.ReasonTransportClose, transport.ReasonTransportError:
 			// Nobody is there to read it, as far as is known.
-		case transport.ReasonParseError, transport.ReasonPayloadTooLarge:
+		case transport.ReasonParseError:
 			s.closeFrame(closeCode(reason), reason.String())
+			s.linger()
+		case transport.ReasonPayloadTooLarge:
+			s.closeFrame(closeCode(reason), "") // the code says it all; the reference server adds nothing either
 			s.linger()
 		default:
 			s.closeFrame(closeCode(reason), reason.String())

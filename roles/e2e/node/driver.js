@@ -59,8 +59,14 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
       socket.emit(c.event, ...args);
       break;
     }
+    case 'connect': // after the server has ended the socket
+      socket.connect();
+      break;
     case 'transport':
       tell({ on: 'transport', transport: socket.io.engine.transport.name, extensions: (socket.io.engine.transport.ws || {}).extensions });
+      break;
+    case 'connect':
+      socket.connect();
       break;
     case 'close':
       socket.close();

@@ -18,7 +18,7 @@ export interface HistoryRequest {
 }
 
 export interface Progress {
-  readonly state: 'running' | 'done' | 'failed';
+  readonly state: 'running' | 'done' | 'stopped' | 'failed';
   readonly packets: number;
   /** Part that is done, 0 to 1; NaN if nobody knows. */
   readonly part: number;
@@ -26,47 +26,58 @@ export interface Progress {
 }
 
 const ROWS = 8000;
-const QUIET = 2000;
 
-/** Fetches, and returns what stops it. The tiers fill while it runs. */
+/** Fetches, and returns a function that stops it. The tiers fill while it runs. A broken connection is resumed. */
 export function fetchHistory(request: HistoryRequest, tiers: Map<string, Tier>): () => void {
-  const socket = io(request.namespace === '/' ? '' : request.namespace, { path: request.path, forceNew: true, reconnection: false, timeout: 10_000 });
+  const socket = io(request.namespace === '/' ? '' : request.namespace, { path: request.path, forceNew: true, query: { follow: 1 } });
   let packets = 0;
   let first = request.from || NaN;
   let ended = false;
   let part = NaN;
   let reported = 0;
-  let quiet: ReturnType<typeof setTimeout> | undefined;
+  let offset = NaN; // of the last event
+  let journal = '';
   const seen = new Set<string>();
   const finished = new Set<string>();
   const end = (state: Progress['state'], error = '') => {
     if (ended) return;
     ended = true;
-    clearTimeout(quiet);
     socket.disconnect();
     request.onProgress({ state, packets, part: state === 'done' ? 1 : part, error });
   };
-  const rest = () => {
-    clearTimeout(quiet);
-    quiet = setTimeout(() => end('done'), QUIET);
-  };
-  socket.on('connect_error', (e) => end('failed', e.message));
-  socket.on('disconnect', () => end('failed', 'the connection broke'));
-  socket.on('connect', () => {
-    const since = request.from > 0 ? { time: new Date(request.from).toISOString() } : { offset: 0 };
-    socket.timeout(10_000).emit('join', request.room ? { room: request.room, since } : { since }, (err: Error | null, ack?: { ok?: boolean; error?: { code?: string; message?: string } }) => {
-      if (err) end('failed', 'the server does not answer');
-      else if (ack?.ok !== true) end('failed', ack?.error?.code === 'no_journal' ? 'this server keeps no journal' : (ack?.error?.message ?? 'the server refuses'));
-      else rest();
-    });
+  socket.on('connect_error', (e) => {
+    if (!socket.active) end('failed', e.message); // the server's answer; otherwise the library retries
   });
-  socket.on('log_telemetry', (value: unknown, extra?: { replayed?: boolean }) => {
+  socket.on('disconnect', () => {
+    if (!socket.active) end('failed', 'the server ended the connection');
+  });
+  socket.on('journal', (s: { ok?: boolean; journal?: string; error?: { code?: string; message?: string } }) => {
+    if (ended) return;
+    if (s.ok !== true) {
+      end('failed', s.error?.code === 'no_journal' ? 'this server keeps no journal' : (s.error?.message ?? 'the server refuses'));
+      return;
+    }
+    if (s.journal === undefined) return; // it accepts events again
+    if (journal && s.journal !== journal) {
+      end('failed', 'the server has another journal now');
+      return;
+    }
+    journal = s.journal;
+    const since = !Number.isNaN(offset) ? { offset: offset + 1 } : request.from > 0 ? { time: new Date(request.from).toISOString() } : { offset: 1 };
+    socket.emit('join', { ...(request.room && { room: request.room }), since: { ...since, journal }, offsets: true },
+      (ack?: { ok?: boolean; error?: { message?: string } }) => {
+        if (ack?.ok !== true) end('failed', ack?.error?.message ?? 'the server refuses');
+      });
+  });
+  socket.on('caught_up', () => end('done'));
+  socket.on('log_telemetry', (value: unknown, extra?: { offset: number; replayed: boolean }) => {
     if (ended) return;
     if (extra?.replayed !== true) {
       if (extra) end('done');
+      else end('failed', 'this server keeps no journal');
       return;
     }
-    rest();
+    offset = extra.offset;
     const r = readEnvelope(value);
     if (!r || Number.isNaN(r.time)) return;
     packets++;
@@ -87,5 +98,5 @@ export function fetchHistory(request: HistoryRequest, tiers: Map<string, Tier>):
     part = Number.isFinite(until) ? Math.min(1, Math.max(0, (r.time - first) / (until - first))) : NaN;
     request.onProgress({ state: 'running', packets, part, error: '' });
   });
-  return () => end('done');
+  return () => end('stopped');
 }

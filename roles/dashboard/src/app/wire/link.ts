@@ -1,5 +1,5 @@
-// The page's connection: it joins a room from where it left off, takes the journal's replay if the
-// server has one, and tells in which state it is. It does not look inside what it is sent.
+// The page's connection: it joins a room and resumes behind the last event, by the journal's replay if the server
+// keeps one. It does not look into the events.
 import { io, type Socket } from 'socket.io-client';
 
 export type LinkState =
@@ -35,15 +35,14 @@ interface Ack {
   error?: { code?: string; message?: string };
 }
 
-/** What the server says of its journal. */
+/** The status of the server's journal. */
 interface JournalStatus extends Ack {
+  journal?: string;
   first?: number;
   last?: number;
 }
 
-const ACK_TIMEOUT = 10_000;
-const QUIET = 1000; // a replay that says nothing for so long is over
-const MAX_HELD = 20_000;
+const SLOW = 10_000; // the page says that the server has not answered yet; the answer still counts
 const AGAIN = 2000; // after the journal could not be read
 
 /** The connection to the server. */
@@ -63,8 +62,8 @@ export class Link {
   private readonly socket: Socket;
   private joining = 0; // number of the join under way, 0 for none
   private joins = 0;
-  private held: Delivery[] | null = null; // live events that wait for the end of a replay
-  private quiet: ReturnType<typeof setTimeout> | undefined;
+  private journalId = '';
+  private slow: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: LinkOptions) {
     this.socket = io(options.namespace === '/' ? '' : options.namespace, {
@@ -73,10 +72,11 @@ export class Link {
       reconnectionDelay: 500,
       reconnectionDelayMax: 3000,
       timeout: 10_000,
+      query: { follow: 1 }, // no event comes before the join
     });
     this.socket.on('connect', () => this.connected());
     this.socket.on('disconnect', (reason) => {
-      this.endReplay(true);
+      clearTimeout(this.slow);
       this.joining = 0;
       this.change('lost', reasons[reason] ?? reason);
       // The server ended it in order; the library does not come back from that by itself.
@@ -94,8 +94,13 @@ export class Link {
       options.onChange();
     });
     this.socket.on('log_telemetry', (value: unknown, extra?: unknown) => this.deliver(value, extra));
+    this.socket.on('caught_up', () => this.caughtUp());
     this.socket.on('journal', (s: JournalStatus) => {
-      this.trouble = s?.ok === false ? (s.error?.message ?? 'for a reason that it does not tell') : '';
+      if (this.journal === 'unknown') {
+        this.announced(s);
+        return;
+      }
+      this.trouble = s?.ok === false ? (s.error?.message ?? 'no reason given') : '';
       options.onChange();
     });
     this.socket.on('dropped', (d: { count?: number }) => {
@@ -114,7 +119,7 @@ export class Link {
   }
 
   close(): void {
-    clearTimeout(this.quiet);
+    clearTimeout(this.slow);
     this.socket.disconnect();
   }
 
@@ -124,8 +129,8 @@ export class Link {
     const old = this.room;
     this.room = room;
     this.roomError = '';
-    this.endReplay(false);
-    this.offset = NaN; // what the other room has had lies before it, too
+    this.caughtUp();
+    this.offset = NaN; // the other room's earlier events are wanted too
     if (this.socket.connected) {
       if (old) this.socket.emit('leave', old);
       this.join(this.recent());
@@ -139,89 +144,77 @@ export class Link {
     if (this.state === 'lost') this.reconnects++;
     this.change('live', '');
     this.trouble = '';
-    this.held = [];
-    // Another journal, of a server that kept it in memory, counts from the beginning: what this page
-    // had last may be far ahead of it, and would be waited for in vain.
-    this.socket.timeout(ACK_TIMEOUT).emit('journal', (err: Error | null, s?: JournalStatus) => {
-      if (!err && s?.ok && !((s.last ?? 0) >= this.offset)) this.offset = NaN;
-      if (!err && s?.ok === false && s.error?.code === 'no_journal') {
-        this.journal = 'no';
-        this.endReplay(false);
-        this.join(null);
-        return;
-      }
-      this.join(Number.isNaN(this.offset) ? this.recent() : { offset: this.offset });
-    });
+  }
+
+  /** Handles the first event of a connection, the status of the journal. */
+  private announced(s: JournalStatus): void {
+    if (s?.ok) {
+      this.journal = 'yes';
+      // The offset of another journal is no place in this one.
+      if (s.journal !== this.journalId || !((s.last ?? 0) >= this.offset)) this.offset = NaN;
+      this.journalId = s.journal ?? '';
+      this.join(Number.isNaN(this.offset) ? this.recent() : { offset: this.offset + 1 });
+    } else if (s?.error?.code === undefined || s.error.code === 'no_journal') {
+      this.journal = 'no';
+      this.join(null);
+    } else {
+      this.trouble = s.error.message ?? s.error.code;
+      setTimeout(() => this.socket.connected && this.journal === 'unknown' && this.socket.disconnect().connect(), AGAIN);
+    }
+    this.options.onChange();
   }
 
   private recent(): Since {
     return { time: new Date(Date.now() - this.options.reach).toISOString() };
   }
 
-  /** Joins the room, from there if the server keeps a journal. What comes before its answer waits: an
-   *  event of now must not be taken before those that are missing. */
+  /** Joins the room, and follows from there if the server keeps a journal. */
   private join(since: Since | null): void {
     const room = this.room;
     if (this.journal === 'no') since = null;
     const number = (this.joining = ++this.joins);
     if (!room && !since) {
       this.joining = 0;
-      return; // what is for everyone comes by itself
+      return; // events for everyone come without a join
     }
-    if (since) this.held ??= [];
-    const request = since ? (room ? { room, since } : { since }) : room;
-    this.socket.timeout(ACK_TIMEOUT).emit('join', request, (err: Error | null, ack?: Ack) => {
+    clearTimeout(this.slow);
+    this.slow = setTimeout(() => {
+      this.roomError = 'the server has not answered yet';
+      this.options.onChange();
+    }, SLOW);
+    const request = since ? { ...(room && { room }), since, offsets: true } : room;
+    if (since) this.replaying();
+    this.socket.emit('join', request, (ack?: Ack) => {
       if (number !== this.joining) return;
+      clearTimeout(this.slow);
       this.joining = 0;
-      if (!err && ack?.ok === false && ack.error?.code === 'no_journal' && since) {
-        this.journal = 'no';
-        this.endReplay(false);
-        this.join(null);
-        return;
-      }
-      this.roomError = err ? 'the server does not answer' : ack?.ok === false ? (ack.error?.message ?? 'the server refuses') : '';
+      this.roomError = ack?.ok === false ? (ack.error?.message ?? 'the server refuses') : '';
       if (this.roomError) {
-        this.endReplay(false);
+        this.caughtUp();
         if (ack?.error?.code?.startsWith('journal')) setTimeout(() => number === this.joins && this.socket.connected && this.join(since), AGAIN);
-      } else if (since) {
-        this.journal = 'yes';
-        this.replaying();
       }
       this.options.onChange();
     });
   }
 
   private deliver(value: unknown, extra: unknown): void {
+    if (this.journal === 'unknown') this.announced({}); // a server that does not know the declaration
     const e = extra as { offset?: unknown; replayed?: unknown } | null | undefined;
     const offset = typeof e?.offset === 'number' ? e.offset : NaN;
     const replayed = e?.replayed === true;
-    const d: Delivery = { value, at: Date.now(), offset, replayed };
     if (!Number.isNaN(offset)) {
-      if (offset <= this.offset) return; // it has been here
+      if (this.joining) return; // from before the join; the replay brings it again
       this.offset = offset;
     }
-    if (replayed) {
-      this.replaying();
-    } else if (this.held && !Number.isNaN(offset)) {
-      this.endReplay(false); // the seam
-    } else if (this.held) {
-      if (this.held.length < MAX_HELD) this.held.push(d);
-      return;
-    }
-    this.options.onDelivery(d);
+    if (replayed) this.replaying(); // also one that has fallen behind
+    this.options.onDelivery({ value, at: Date.now(), offset, replayed });
   }
 
   private replaying(): void {
     if (this.state === 'live') this.change('replaying', '');
-    clearTimeout(this.quiet);
-    this.quiet = setTimeout(() => this.endReplay(false), QUIET);
   }
 
-  private endReplay(cut: boolean): void {
-    clearTimeout(this.quiet);
-    const held = this.held;
-    this.held = null;
-    for (const d of cut ? [] : (held ?? [])) this.options.onDelivery(d);
+  private caughtUp(): void {
     if (this.state === 'replaying') this.change('live', '');
   }
 
