@@ -89,6 +89,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzParseJSON$$' -fuzztime $(FUZZTIME) ./telemetry/recording
 	go test -run '^$$' -fuzz '^FuzzReader$$' -fuzztime $(FUZZTIME) ./telemetry/recording
 	go test -run '^$$' -fuzz '^FuzzBlock$$' -fuzztime $(FUZZTIME) ./transport/journal
+	go test -run '^$$' -fuzz '^FuzzTable$$' -fuzztime $(FUZZTIME) ./transport/journal
 	go test -run '^$$' -fuzz '^FuzzHandshake$$' -fuzztime $(FUZZTIME) ./transport/wire
 	go test -run '^$$' -fuzz '^FuzzDecodeBase64$$' -fuzztime $(FUZZTIME) ./transport/wire
 	go test -run '^$$' -fuzz '^FuzzOffer$$' -fuzztime $(FUZZTIME) ./transport/wire

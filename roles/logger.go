@@ -50,7 +50,7 @@ func loggerCommand() *cli.Command {
 type loggerRole struct {
 	log    *logrus.Logger
 	client *transport.Client
-	now    func() time.Time
+	clock  clock
 	ctx    context.Context // of run, for what the client calls
 	ready  chan struct{}   // closed when the rooms have been joined for the first time
 
@@ -85,7 +85,7 @@ type loggerRole struct {
 }
 
 func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRole, error) {
-	l := &loggerRole{log: log, now: time.Now, out: out, ready: make(chan struct{}), failed: make(chan error, 1)}
+	l := &loggerRole{log: log, clock: systemClock, out: out, ready: make(chan struct{}), failed: make(chan error, 1)}
 	dictionary, err := loadDictionary(c)
 	if err != nil {
 		return nil, err
@@ -255,14 +255,19 @@ func (l *loggerRole) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		l.mu.Lock()
-		now := l.now()
-		for _, s := range l.watches.bySource {
-			s.changes = s.changes[:0]
-			s.monitor.Check(now, s.note)
-			l.changed(s, now)
-		}
-		l.mu.Unlock()
+		l.checkStale()
+	}
+}
+
+// checkStale looks for channels of which nothing has come for too long.
+func (l *loggerRole) checkStale() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, now := l.clock()
+	for _, s := range l.watches.bySource {
+		s.changes = s.changes[:0]
+		s.monitor.Check(now, s.note)
+		l.changed(s, now)
 	}
 }
 
@@ -283,7 +288,8 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		return
 	}
 	l.received++
-	r := recording.Record{Received: l.now().UTC(), Event: ev.Name, Offset: offset}
+	wall, now := l.clock()
+	r := recording.Record{Received: wall.UTC(), Event: ev.Name, Offset: offset}
 	if offset > 0 {
 		r.Journal = l.place.Journal
 	}
@@ -300,9 +306,9 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		return
 	}
 	r.Packet = &l.packet
-	s := l.watches.observe(&r)
+	s := l.watches.observe(&r, now)
 	if s != nil {
-		l.changed(s, r.Received)
+		l.changed(s, now)
 	}
 	l.write(&r, s.state())
 }
@@ -330,8 +336,8 @@ func (l *loggerRole) write(r *recording.Record, state func(string) telemetry.Cha
 	l.print(l.form.record(r, state))
 }
 
-// changed puts a source's changes of state out, and into the file. A table of packets has no place for
-// them: there the log tells.
+// changed puts a source's changes of state out, and into the file; now is the steady clock's. A table of packets has no
+// place for them: there the log tells.
 func (l *loggerRole) changed(s *sourceWatch, now time.Time) {
 	if len(s.changes) == 0 {
 		return

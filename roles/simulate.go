@@ -63,7 +63,7 @@ func simulate(c *cli.Context) error {
 				return fmt.Errorf("tbmsock simulate: %w", err)
 			}
 		}
-		watched.observe(&r)
+		watched.observe(&r, r.Received)
 		_, err = out.Write(form.record(&r, normal))
 	}
 	if err = errors.Join(err, out.Flush()); err != nil {

@@ -63,6 +63,8 @@ type telemetryRole struct {
 	count    int64
 	duration time.Duration
 	drain    time.Duration
+	clock    clock
+	steps    stepWatch
 	hangups  <-chan os.Signal // nil: SIGHUP is not for the role
 
 	mu      sync.Mutex // of the machine: faults come from the connection
@@ -78,6 +80,7 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 		count:    countOf(c, "count"),
 		duration: durationOf(c, "duration"),
 		drain:    durationOf(c, "drain"),
+		clock:    systemClock,
 		envelope: transport.Envelope{Source: c.String("source"), Room: c.String("room"), Boot: transport.NewID()},
 	}
 	if t.envelope.Source == "" {
@@ -210,10 +213,10 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 			return nil
 		}
 		if skipped > 0 {
-			t.log.WithField("readings", skipped).Warn("the clock jumped: readings left out")
+			t.log.WithField("readings", skipped).Warn("the process was stopped, or too slow: readings left out")
 		}
 		t.read(at, &packet)
-		if err := t.publish(ctx, at, &packet); err != nil {
+		if err := t.publish(ctx, t.wallTime(at), &packet); err != nil {
 			return err
 		}
 		if d := t.client.PublishStats().Dropped; d > dropped {
@@ -224,6 +227,16 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wallTime returns the time of a reading that was due at a time of the steady clock, by the wall clock as it stands now:
+// a source runs for months, and meanwhile the wall clock is set, or the computer sleeps.
+func (t *telemetryRole) wallTime(due time.Time) time.Time {
+	wall, steady := t.clock()
+	if step := t.steps.step(wall, steady); step != 0 {
+		t.log.WithField("step", step.Round(time.Millisecond).String()).Warn("wall clock stepped: the packets' time follows it")
+	}
+	return wall.Add(due.Sub(steady))
 }
 
 // read takes a reading, and breaks the link if the machine's is.

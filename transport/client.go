@@ -137,10 +137,7 @@ func NewClient(opts ClientOptions) (*Client, error) {
 		endpoint := url.URL{Path: "/" + strings.Trim(opts.Path, "/") + "/"}
 		u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + endpoint.EscapedPath()
 		u.Path = strings.TrimSuffix(u.Path, "/") + endpoint.Path
-		if u.RawQuery != "" {
-			u.RawQuery += "&"
-		}
-		u.RawQuery += "attachments=" + strconv.Itoa(maxAttachments) // see declaredAttachments
+		u.RawQuery = withParameter(u.RawQuery, "attachments="+strconv.Itoa(maxAttachments)) // see declaredAttachments
 		c.urls = append(c.urls, u)
 	}
 	c.pub.init(c, opts.Publish)
@@ -289,11 +286,16 @@ func (c *Client) endpoint() *url.URL {
 		return u
 	}
 	follow := *u
-	if follow.RawQuery != "" {
-		follow.RawQuery += "&"
-	}
-	follow.RawQuery += "follow=1"
+	follow.RawQuery = withParameter(follow.RawQuery, "follow=1")
 	return &follow
+}
+
+// withParameter appends a parameter to a query, whose own ones keep their order.
+func withParameter(query, parameter string) string {
+	if query == "" {
+		return parameter
+	}
+	return query + "&" + parameter
 }
 
 // opened is called when the namespace is open on cc: rooms first, so that they are joined before anything is published.
