@@ -73,7 +73,7 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
       tell({ on: 'transport', transport: socket.io.engine.transport.name, extensions: (socket.io.engine.transport.ws || {}).extensions });
       break;
     case 'connect':
-      open();
+      socket.connect();
       break;
     case 'close':
       socket.close();
