@@ -2,6 +2,7 @@
 # make demo: build, and run server, telemetry and logger together
 # make test: install what the tests need, and run them all
 # make test-long: kill servers, sources and loggers for minutes while telemetry flows; make test does so for seconds
+# make test-once: ONCE_RUNS runs of the test of exactly once at each of five delays, with all CPUs busy; 20 take an hour
 # make fuzz: each fuzz target for FUZZTIME
 # make lint: golangci-lint; it builds it first
 # make bench: measure the server beside its peers, and write docs/BENCHMARKS.md (a quarter of an hour)
@@ -9,10 +10,11 @@
 # make picture: the picture of an hour in the README, from simulated packets
 
 FUZZTIME ?= 15s
+ONCE_RUNS ?= 20
 DEMO ?=
 BENCH ?=
 
-.PHONY: dashboard build demo test test-long check fuzz lint bench microbench picture tools
+.PHONY: dashboard build demo test test-long test-once check fuzz lint bench microbench picture tools
 
 DASHBOARD := $(filter-out %/node_modules,$(wildcard roles/dashboard/*.json roles/dashboard/tools/* roles/dashboard/public/*)) \
 	$(shell find roles/dashboard/src -type f)
@@ -72,9 +74,14 @@ test: tools dashboard check
 test-long: tools
 	TBMSOCK_LONG=1 go test -race -count 1 -v -timeout 15m -run '^TestNothingIsLost' ./roles/e2e
 
+# TBMSOCK_ONCE_DELAYS=0,5ms chooses the delays, TBMSOCK_ONCE_SEED repeats a run.
+test-once: tools
+	TBMSOCK_ONCE_RUNS=$(ONCE_RUNS) go test -race -count 1 -v -timeout 4h -run '^TestExactlyOnce$$' ./roles/e2e
+
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzValidJSON$$' -fuzztime $(FUZZTIME) ./transport
+	go test -run '^$$' -fuzz '^FuzzCheckSafe$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzNodeMessage$$' -fuzztime $(FUZZTIME) ./transport
 	go test -run '^$$' -fuzz '^FuzzRecord$$' -fuzztime $(FUZZTIME) ./transport/spool
@@ -82,6 +89,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzParseJSON$$' -fuzztime $(FUZZTIME) ./telemetry/recording
 	go test -run '^$$' -fuzz '^FuzzReader$$' -fuzztime $(FUZZTIME) ./telemetry/recording
 	go test -run '^$$' -fuzz '^FuzzBlock$$' -fuzztime $(FUZZTIME) ./transport/journal
+	go test -run '^$$' -fuzz '^FuzzTable$$' -fuzztime $(FUZZTIME) ./transport/journal
 	go test -run '^$$' -fuzz '^FuzzHandshake$$' -fuzztime $(FUZZTIME) ./transport/wire
 	go test -run '^$$' -fuzz '^FuzzDecodeBase64$$' -fuzztime $(FUZZTIME) ./transport/wire
 	go test -run '^$$' -fuzz '^FuzzOffer$$' -fuzztime $(FUZZTIME) ./transport/wire

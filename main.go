@@ -16,13 +16,23 @@ func main() {
 }
 
 func run() int {
+	// A write to a pipe that nobody reads any more is an error like others, and not the end of the process.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if roles.HangupEnds() {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	go func() {
-		<-signals
-		cancel()
+		select {
+		case <-signals:
+			cancel()
+		case <-hangups: // a closed terminal may send several, and other signals too
+			cancel()
+			<-signals
+		}
 		// Whoever asks twice does not want to wait.
 		if s, ok := (<-signals).(syscall.Signal); ok {
 			os.Exit(128 + int(s))

@@ -16,6 +16,8 @@ const (
 	exitOK    = 0
 	exitError = 1 // the role failed
 	exitUsage = 2 // the command line, or the environment, is wrong
+	// Nobody reads stdout any more: as of a process that SIGPIPE has ended.
+	exitPipe = 128 + 13
 )
 
 // usageError is a mistake of whoever typed the command: shown as one line, exit code 2.
@@ -37,11 +39,16 @@ func (e *usageError) Unwrap() error { return e.err }
 // Main runs the command line and returns its exit code. ctx ends at the first signal. Data is
 // written to stdout, logs to stderr.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).RunContext(ctx, args)
-	if err == nil {
+	logs := newQueuedWriter(stderr, logLimit, false, nil)
+	defer logs.close()
+	err := newApp(newStdout(stdout), logs).RunContext(ctx, args)
+	switch {
+	case err == nil:
 		return exitOK
+	case errors.Is(err, errStdoutClosed): // head has seen enough
+		return exitPipe
 	}
-	fmt.Fprintln(stderr, strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(logs, strings.ReplaceAll(err.Error(), "\n", "; "))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ func benchCommand() *cli.Command {
 			"that relays the event to those who join will do. Put server and load on different cores:\n\n" +
 			"Example: taskset -c 0 tbmsock server & taskset -c 1 tbmsock bench --rate max --server-pid $!",
 		Flags: []cli.Flag{
-			textFlag("url", "address of the server", "http://127.0.0.1:8080"),
+			textFlag("url", "address of the server, http://[user:password@]host[:port]; proxies are not used, redirects not followed", "http://127.0.0.1:8080"),
 			textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 			textFlag("event", "event that the server relays", transport.EventTelemetry),
 			choiceFlag("engine", "revision of Engine.IO; bare: a WebSocket alone, whose messages go to all others", "4", "3", "bare"),
@@ -81,6 +82,15 @@ func runBench(c *cli.Context) error {
 	case "4":
 		opts.Revision = bench.Engine4
 	}
+	// A bare host:port is an address too; the load itself takes http alone.
+	u, err := transport.ParseServerURL(opts.URL)
+	if err != nil {
+		return &usageError{c.Command.Name, fmt.Errorf("--url %s: %w", transport.RedactURL(opts.URL), errors.Unwrap(err))}
+	}
+	if u.Scheme != "http" {
+		return &usageError{c.Command.Name, fmt.Errorf("--url %s: use http://host:port (TLS is not measured)", transport.RedactURL(opts.URL))}
+	}
+	opts.URL = u.String()
 	if err := opts.Check(); err != nil {
 		return &usageError{c.Command.Name, err}
 	}

@@ -17,7 +17,7 @@ import (
 // clientFlags are those of every role that connects to a server.
 func clientFlags() []cli.Flag {
 	return []cli.Flag{
-		listFlag("url", "address of the server; of several that are one hub the next is tried when one fails (repeatable)", checkURL, "http://127.0.0.1:8080"),
+		urlFlag(),
 		textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 		textFlag("namespace", "namespace to connect to", "/"),
 		choiceFlag("engine", "revision of Engine.IO; auto asks for 4 first, and for 3 if the server wants that", "auto", "4", "3"),
@@ -27,9 +27,17 @@ func clientFlags() []cli.Flag {
 	}
 }
 
+func urlFlag() cli.Flag {
+	const usage = "address of the server, http[s]://[user:password@]host[:port]; of several that are one hub the next is tried when one fails (repeatable)"
+	return layeredFlag{valueFlag("url", usage, &listValue{items: []string{"http://127.0.0.1:8080"}, check: checkURL, split: transport.SplitURLs})}
+}
+
+// checkURL leaves it to the flag's error to name the value.
 func checkURL(s string) error {
-	_, err := transport.ParseServerURL(s)
-	return err
+	if _, err := transport.ParseServerURL(s); err != nil {
+		return errors.Unwrap(err)
+	}
+	return nil
 }
 
 // clientOptions are what the flags say, and the logging of what happens to the connection.
@@ -62,7 +70,7 @@ func clientOptions(c *cli.Context, log *logrus.Logger) (transport.ClientOptions,
 		opts.Transports = []string{t}
 	}
 	var dialed atomic.Pointer[logrus.Entry] // names the address that is used
-	dialed.Store(log.WithField("url", opts.URL))
+	dialed.Store(log.WithField("url", transport.RedactURL(opts.URL)))
 	opts.OnDial = func(url string) { dialed.Store(log.WithField("url", url)) }
 	opts.OnConnect = func(sid string, conn transport.Conn) {
 		dialed.Load().WithFields(logrus.Fields{"sid": sid, "engine": conn.Revision()}).Info("connected")

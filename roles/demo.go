@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -54,7 +55,7 @@ func runDemo(c *cli.Context) error {
 	if err != nil {
 		return usage(err)
 	}
-	address := map[string]string{"url": url}
+	address := map[string]string{"url": ownURL(ln.Addr())}
 	logger, err := part(c, loggerFlags(), func(p *cli.Context) (*loggerRole, error) { return newLoggerRole(p, log, c.App.Writer) }, address)
 	if err != nil {
 		return usage(err)
@@ -65,6 +66,15 @@ func runDemo(c *cli.Context) error {
 	}
 	fmt.Fprintf(c.App.Writer, "listening on %s\n", url)
 	return runParts(c.Context, ln, server, logger, telemetry)
+}
+
+// ownURL is where this machine reaches what listens at the address. No proxy is asked for a loopback address; one would be
+// for the unspecified address, as of :8080.
+func ownURL(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return "http://" + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return "http://" + addr.String()
 }
 
 // runParts ends the parts in the order in which packets pass them, so that none is lost: when

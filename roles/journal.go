@@ -85,8 +85,9 @@ func journalCommand() *cli.Command {
 // journalReader is an open journal, and which of its entries are wanted.
 type journalReader struct {
 	journal  *journal.Journal
-	from, to uint64 // offsets
-	until    time.Time
+	from, to uint64    // offsets
+	until    time.Time // of entries behind known: those up to there are chosen by their offsets
+	known    uint64
 	sources  []string
 	format   string
 }
@@ -105,7 +106,8 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 	if name == "journal export" && c.String("output") == "" {
 		return &usageError{name, errors.New("name the file: --output monday.csv")}
 	}
-	span, err := journalRange(c, time.Now())
+	now := time.Now()
+	span, err := journalRange(c, now)
 	if err != nil {
 		return &usageError{name, err}
 	}
@@ -115,8 +117,11 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 		return fail(err)
 	}
 	r.journal = j
-	r.to, r.until = span.to, span.until
+	r.to = span.to
 	if r.from, err = j.Locate(c.Context, span.start); err == nil {
+		err = r.end(c.Context, span.until, now)
+	}
+	if err == nil {
 		err = run(c, r)
 	}
 	// It was only read: nothing can be lost now.
@@ -132,6 +137,27 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 		return fail(errors.New("interrupted before it was done"))
 	}
 	return fail(err)
+}
+
+// end applies --until. An entry that is there has been stored, whatever the clock said then: a time that is not yet past
+// keeps none of them out.
+func (r *journalReader) end(ctx context.Context, until, now time.Time) error {
+	if until.IsZero() {
+		return nil
+	}
+	state, err := r.journal.State(ctx)
+	if err != nil {
+		return err
+	}
+	r.until, r.known = until, state.Last
+	if until.Before(now) {
+		last, err := r.journal.LastBefore(ctx, until)
+		if err != nil {
+			return err
+		}
+		r.to = min(r.to, last)
+	}
+	return nil
 }
 
 // errEnd ends a walk.
@@ -153,7 +179,7 @@ func (r *journalReader) each(ctx context.Context, all bool, f func(*transport.Jo
 }
 
 func (r *journalReader) one(e *transport.JournalEntry, all bool, f func(*transport.JournalEntry) error) error {
-	if e.Offset > r.to || !r.until.IsZero() && !e.Stored.Before(r.until) {
+	if e.Offset > r.to || !r.until.IsZero() && e.Offset > r.known && !e.Stored.Before(r.until) {
 		return errEnd
 	}
 	if all || len(r.sources) == 0 || slices.Contains(r.sources, e.Source) {
@@ -170,7 +196,7 @@ func (r *journalReader) one(e *transport.JournalEntry, all bool, f func(*transpo
 // journalCat prints entries.
 func journalCat(c *cli.Context, r *journalReader) error {
 	w := newEntryWriter(c.App.Writer, r.format)
-	if !c.Bool("follow") {
+	if !c.Bool("follow") || r.to < r.from { // nothing that may come is wanted
 		return errors.Join(r.each(c.Context, false, w.write), w.flush())
 	}
 	err := r.journal.Tail(c.Context, r.from, func(entries []transport.JournalEntry) error {

@@ -17,7 +17,7 @@ func journalRangeFlags() []cli.Flag {
 		valueFlag("to", "last offset", &countValue{min: 1, max: 1 << 62}),
 		valueFlag("last", "only so many of the latest entries", &countValue{min: 1, max: 1 << 62}),
 		valueFlag("since", "time to begin with, as in 2026-11-23T14:30:00Z, or how long ago, as in 2h", &momentValue{}),
-		valueFlag("until", "time to end before", &momentValue{}),
+		valueFlag("until", "time to end before; now ends with the last entry", &momentValue{}),
 		listFlag("source", "only entries of this source (repeatable)", nil),
 	}
 }
@@ -72,10 +72,10 @@ func (v *momentValue) String() string { return v.text }
 func (v *momentValue) Set(s string) error {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	var ago time.Duration
-	if err != nil {
+	if err != nil && s != "now" {
 		t = time.Time{}
 		if ago, err = time.ParseDuration(s); err != nil || ago < 0 {
-			return errors.New("use a time such as 2026-11-23T14:30:00Z, or how long ago, such as 90m")
+			return errors.New("use a time such as 2026-11-23T14:30:00Z, how long ago, such as 90m, or now")
 		}
 	}
 	*v = momentValue{t, ago, s}

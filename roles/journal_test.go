@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -372,5 +373,55 @@ func TestJournalFollowEnds(t *testing.T) {
 	code := Main(ctx, []string{"tbmsock", "journal", "cat", "--data-dir", dir, "--from", "10", "--to", "11", "--source", "tbm-2", "--follow"}, &out, os.Stderr)
 	if code != 0 || ctx.Err() != nil || strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("ended with %d, %v, after %q", code, ctx.Err(), out.String())
+	}
+}
+
+// A server's clock was ahead for a moment: all later entries had that time, and --until now showed those before it alone.
+func TestJournalRangeAfterTheClockWasAhead(t *testing.T) {
+	began := time.Now().Add(-10 * time.Minute)
+	for _, corrected := range []bool{true, false} {
+		t.Run(fmt.Sprintf("corrected %v", corrected), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			var mu sync.Mutex
+			wall := began
+			set := func(t time.Time) { mu.Lock(); defer mu.Unlock(); wall = t }
+			j, err := journal.Open(t.Context(), journal.Options{Dir: dir, Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return wall }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := 1; n <= 140; n++ {
+				at := began.Add(time.Duration(n) * time.Second)
+				if n > 60 && n <= 70 || n > 60 && !corrected {
+					at = at.Add(24 * time.Hour)
+				}
+				set(at)
+				done := make(chan error, 1)
+				j.Append(t.Context(), transport.JournalEntry{Value: transport.Value{JSON: []byte(`1`)}}, func(_ uint64, _ bool, err error) { done <- err })
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			}
+			closeJournal(t, j)
+			for args, want := range map[string]int{
+				"--until now": 140,
+				"--until " + time.Now().Add(time.Hour).Format(time.RFC3339):             140,
+				"--until " + began.Add(30500*time.Millisecond).Format(time.RFC3339Nano): 30,
+				"--since " + began.Add(30500*time.Millisecond).Format(time.RFC3339Nano): 110,
+				"--since 1h --until now":                140,
+				"--until now --follow --to 140":         140,
+				"--until 2020-01-01T00:00:00Z --follow": 0,
+			} {
+				code, out, errOut := command(t, append([]string{"journal", "cat", "--data-dir", dir}, strings.Fields(args)...)...)
+				if n := strings.Count(out, "\n"); code != 0 || n != want {
+					t.Errorf("%s: code %d, %d entries, want %d; %s", args, code, n, want, errOut)
+				}
+			}
+			if corrected {
+				until := began.Add(100500 * time.Millisecond).Format(time.RFC3339Nano)
+				if _, out, _ := command(t, "journal", "cat", "--data-dir", dir, "--until", until); strings.Count(out, "\n") != 100 {
+					t.Errorf("until entry 100: %d entries", strings.Count(out, "\n"))
+				}
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -21,6 +22,10 @@ func choiceFlagDefault(name, usage, value string, choices ...string) *cli.Generi
 	return f
 }
 
+// logLimit is how many bytes of log lines may wait for stderr. Those beyond are dropped and counted: no role waits for a
+// reader of its log.
+const logLimit = 1 << 20
+
 // newLog makes the log of a role, on w.
 func newLog(c *cli.Context, w io.Writer) *logrus.Logger {
 	log := logrus.New()
@@ -32,7 +37,15 @@ func newLog(c *cli.Context, w io.Writer) *logrus.Logger {
 	if choiceOf(c, "log-format") == "json" {
 		log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: stamp})
 	} else {
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: stamp})
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: stamp, ForceColors: isTerminal(w) && runtime.GOOS != "windows"})
+	}
+	if q, ok := w.(*queuedWriter); ok {
+		q.setNote(func(dropped uint64) []byte {
+			e := log.WithField("lines", dropped)
+			e.Time, e.Level, e.Message = time.Now(), logrus.WarnLevel, "log lines dropped: stderr was not read"
+			line, _ := log.Formatter.Format(e)
+			return line
+		})
 	}
 	return log
 }

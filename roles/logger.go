@@ -26,17 +26,21 @@ func loggerCommand() *cli.Command {
 		Usage: "listen for log_telemetry and log every packet",
 		Description: "Packets go to stdout, one a line, and what passes a limit of the dictionary, or becomes stale, is a\n" +
 			"line of its own; at the end, and on SIGUSR1, a summary of what was received and what is missing\n" +
-			"goes to the log. In text a * behind a number stands for a warning, a ! for an alarm, a ? for stale.\n\n" +
+			"goes to the log. In text a * behind a number stands for a warning, a ! for an alarm, a ? for stale.\n" +
+			"SIGHUP makes a logger without a terminal open its --output again; one with a terminal ends.\n" +
+			"Without --output it ends with code 141 when the reader of its stdout exits.\n\n" +
 			"Examples:\n" +
 			"  tbmsock logger --room ops --channels thrust.*,derived.fpi\n" +
 			"  tbmsock logger --room ops --alarms-only\n" +
 			"  tbmsock logger --room ops --output packets.jsonl --keep 30 > /dev/null",
 		Flags: append(loggerFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			l, err := newLoggerRole(c, newLog(c, c.App.ErrWriter), c.App.Writer)
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			l.hangups = hangups
 			return l.run(c.Context)
 		},
 	}
@@ -46,12 +50,14 @@ func loggerCommand() *cli.Command {
 type loggerRole struct {
 	log    *logrus.Logger
 	client *transport.Client
-	now    func() time.Time
+	clock  clock
 	ctx    context.Context // of run, for what the client calls
 	ready  chan struct{}   // closed when the rooms have been joined for the first time
 
+	hangups <-chan os.Signal // nil: SIGHUP is not for the role
+
 	mu       sync.Mutex
-	out      io.Writer
+	out      io.Writer // a queuedWriter while it runs
 	form     *lineForm // of what goes to out
 	file     *recording.File
 	fileForm *lineForm // nil without a file
@@ -73,11 +79,13 @@ type loggerRole struct {
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
+	withheld uint64 // by the server, because no client can read them
+	unread   uint64 // lines for stdout that its reader has not taken
 	failed   chan error
 }
 
 func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRole, error) {
-	l := &loggerRole{log: log, now: time.Now, out: out, ready: make(chan struct{}), failed: make(chan error, 1)}
+	l := &loggerRole{log: log, clock: systemClock, out: out, ready: make(chan struct{}), failed: make(chan error, 1)}
 	dictionary, err := loadDictionary(c)
 	if err != nil {
 		return nil, err
@@ -124,6 +132,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		l.client.On(event, l.event)
 	}
 	l.client.On("dropped", l.droppedByServer)
+	l.client.On(transport.EventSkipped, l.skippedByServer)
 	// Last, since it has to be closed again.
 	if path := l.path; path != "" {
 		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
@@ -140,6 +149,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 	var g run.Group
 	clientCtx, stop := context.WithCancel(ctx)
 	l.ctx = clientCtx
+	out := newQueuedWriter(l.out, stdoutLimit, true, l.stdoutFailed)
+	l.out = out
 	g.Add(func() error { return l.client.Run(clientCtx) }, func(error) { stop() })
 	asked := make(chan os.Signal, 1)
 	if s := summarySignal(); s != nil {
@@ -151,6 +162,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 			select {
 			case <-asked:
 				l.summary()
+			case <-l.hangups:
+				l.reopen()
 			case err := <-l.failed:
 				return err
 			case <-clientCtx.Done():
@@ -159,7 +172,22 @@ func (l *loggerRole) run(ctx context.Context) error {
 		}
 	}, func(error) { stop() })
 	g.Add(func() error { l.watch(clientCtx); return nil }, func(error) { stop() })
+	// A reader of stdout that has stalled must not hold up the end: handlers may wait for it.
+	ended, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-clientCtx.Done():
+			out.abandonStalled(ended)
+		case <-ended:
+		}
+	}()
 	err := g.Run()
+	close(ended)
+	<-watched
+	if l.unread = out.close(); l.unread > 0 && l.file == nil && err == nil {
+		err = fmt.Errorf("%d lines were not read from stdout", l.unread)
+	}
 	if l.file != nil {
 		err = errors.Join(err, l.file.Close())
 	}
@@ -168,6 +196,32 @@ func (l *loggerRole) run(ctx context.Context) error {
 		return fmt.Errorf("tbmsock logger: %w", err)
 	}
 	return nil
+}
+
+// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a journal,
+// falls behind in it: nothing is lost.
+const stdoutLimit = 64 << 10
+
+// stdoutFailed ends a logger whose lines go nowhere else.
+func (l *loggerRole) stdoutFailed(err error) {
+	if l.file != nil {
+		l.log.WithError(err).Warn("stdout failed: packets go to the file only")
+		return
+	}
+	select {
+	case l.failed <- fmt.Errorf("stdout: %w", err):
+	default:
+	}
+}
+
+// reopen opens the output file again if it was moved.
+func (l *loggerRole) reopen() {
+	if l.file == nil {
+		l.log.Info("SIGHUP: nothing to reopen")
+		return
+	}
+	l.log.WithField("file", l.path).Info("SIGHUP: reopening the output file")
+	l.file.Reopen()
 }
 
 // settle waits until so many events have been received, but no longer than that.
@@ -201,14 +255,19 @@ func (l *loggerRole) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		l.mu.Lock()
-		now := l.now()
-		for _, s := range l.watches.bySource {
-			s.changes = s.changes[:0]
-			s.monitor.Check(now, s.note)
-			l.changed(s, now)
-		}
-		l.mu.Unlock()
+		l.checkStale()
+	}
+}
+
+// checkStale looks for channels of which nothing has come for too long.
+func (l *loggerRole) checkStale() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, now := l.clock()
+	for _, s := range l.watches.bySource {
+		s.changes = s.changes[:0]
+		s.monitor.Check(now, s.note)
+		l.changed(s, now)
 	}
 }
 
@@ -229,7 +288,8 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		return
 	}
 	l.received++
-	r := recording.Record{Received: l.now().UTC(), Event: ev.Name, Offset: offset}
+	wall, now := l.clock()
+	r := recording.Record{Received: wall.UTC(), Event: ev.Name, Offset: offset}
 	if offset > 0 {
 		r.Journal = l.place.Journal
 	}
@@ -246,9 +306,9 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		return
 	}
 	r.Packet = &l.packet
-	s := l.watches.observe(&r)
+	s := l.watches.observe(&r, now)
 	if s != nil {
-		l.changed(s, r.Received)
+		l.changed(s, now)
 	}
 	l.write(&r, s.state())
 }
@@ -268,16 +328,16 @@ func (l *loggerRole) track(event string, e *transport.Envelope) {
 
 // write puts the record out, and into the file.
 func (l *loggerRole) write(r *recording.Record, state func(string) telemetry.ChannelState) {
-	l.print(l.form.record(r, state))
-	if l.file != nil {
+	if l.file != nil { // first: a reader of stdout may be slow
 		if line := l.fileForm.record(r, state); line != nil {
 			l.file.Write(line)
 		}
 	}
+	l.print(l.form.record(r, state))
 }
 
-// changed puts a source's changes of state out, and into the file. A table of packets has no place for
-// them: there the log tells.
+// changed puts a source's changes of state out, and into the file; now is the steady clock's. A table of packets has no
+// place for them: there the log tells.
 func (l *loggerRole) changed(s *sourceWatch, now time.Time) {
 	if len(s.changes) == 0 {
 		return
@@ -298,7 +358,7 @@ func (l *loggerRole) changed(s *sourceWatch, now time.Time) {
 	s.writeChanges(l.form, now, l.print)
 }
 
-// print writes to stdout; that it fails ends the logger.
+// print writes to stdout.
 func (l *loggerRole) print(line []byte) {
 	if len(line) == 0 {
 		return
@@ -307,12 +367,7 @@ func (l *loggerRole) print(line []byte) {
 		l.began = true
 		line = append(l.form.header(), line...)
 	}
-	if _, err := l.out.Write(line); err != nil {
-		select {
-		case l.failed <- fmt.Errorf("stdout: %w", err):
-		default:
-		}
-	}
+	_, _ = l.out.Write(line) // stdoutFailed is told of errors
 }
 
 func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
@@ -324,6 +379,21 @@ func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
 	l.dropped += arg.Count
 	l.mu.Unlock()
 	l.log.WithField("events", arg.Count).Warn("the server dropped events: this logger does not keep up")
+}
+
+// skippedByServer counts a journal entry that the server sends to no client, since it could break one.
+func (l *loggerRole) skippedByServer(_ context.Context, ev *transport.Event) {
+	var note struct {
+		Offset uint64              `json:"offset"`
+		Error  *transport.AckError `json:"error"`
+	}
+	if ev.Args.Decode(&note) != nil || note.Error == nil {
+		return
+	}
+	l.mu.Lock()
+	l.withheld++
+	l.mu.Unlock()
+	l.log.WithFields(logrus.Fields{"offset": note.Offset, "reason": note.Error.Message}).Warn("journal entry skipped by the server")
 }
 
 // summary logs what has been received, by source, and all that is known to be lost.
@@ -365,12 +435,21 @@ func (l *loggerRole) lost() logrus.Fields {
 	if l.dropped > 0 {
 		f["dropped_by_server"] = l.dropped
 	}
+	if l.withheld > 0 {
+		f["skipped_by_server"] = l.withheld
+	}
 	if l.gone > 0 {
 		f["gone_from_journal"] = l.gone
+	}
+	if l.unread > 0 && l.file == nil {
+		f["not_read_from_stdout"] = l.unread
 	}
 	if l.file != nil {
 		if n := l.file.Dropped(); n > 0 {
 			f["not_in_file"] = n
+		}
+		if n := l.file.Removed(); n > 0 {
+			f["removed_from_file_bytes"] = n
 		}
 	}
 	return f

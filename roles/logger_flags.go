@@ -62,11 +62,14 @@ func openOutput(c *cli.Context, log *logrus.Logger, form *lineForm) (*recording.
 		Header:   form.header(),
 		Ours:     form.ours,
 		Report: func(err error, what string) {
-			if err == nil {
+			switch {
+			case err == nil:
 				entry.Info(what)
-				return
+			case errors.Is(err, recording.ErrRemoved), errors.Is(err, recording.ErrTruncated):
+				entry.WithError(err).Warn(what)
+			default:
+				entry.WithError(err).Error(what)
 			}
-			entry.WithError(err).Error(what)
 		},
 	})
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/term"
-
 	"tbmsock/telemetry"
 	"tbmsock/telemetry/recording"
 )
@@ -143,9 +141,4 @@ func wantsColor(choice string, w io.Writer) bool {
 		return false
 	}
 	return os.Getenv("NO_COLOR") == "" && isTerminal(w)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

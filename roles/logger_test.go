@@ -158,7 +158,7 @@ func TestSilenceIsOneLine(t *testing.T) {
 	var lines []string
 	write := func(b []byte) { lines = append(lines, string(b)) }
 	readings(t, simulator.EPB, 3, time.Second, func(r *recording.Record) {
-		w.observe(r).writeChanges(f, r.Received, write)
+		w.observe(r, r.Received).writeChanges(f, r.Received, write)
 	})
 	s := w.of("tbm-1")
 	check := func(at time.Time) {
@@ -172,7 +172,7 @@ func TestSilenceIsOneLine(t *testing.T) {
 	check(began.Add(90 * time.Second))
 	readings(t, simulator.EPB, 1, time.Second, func(r *recording.Record) {
 		r.Received, r.Envelope.Time = began.Add(100*time.Second), began.Add(100*time.Second)
-		w.observe(r).writeChanges(f, r.Received, write)
+		w.observe(r, r.Received).writeChanges(f, r.Received, write)
 	})
 	if len(lines) != 2 || !strings.Contains(lines[0], "STALE      no packet for 6s") || !strings.Contains(lines[1], "packets come again, after 1m38s") {
 		t.Errorf("lines are %q", lines)
@@ -243,7 +243,7 @@ func TestSourcesWithoutEndAreNotAllJudged(t *testing.T) {
 	for i := range maxWatched + 10 {
 		readings(t, simulator.EPB, 1, time.Second, func(r *recording.Record) {
 			r.Envelope.Source = strings.Repeat("x", i+1)
-			w.observe(r).state()("thrust.total")
+			w.observe(r, r.Received).state()("thrust.total")
 		})
 	}
 	if len(w.bySource) != maxWatched {

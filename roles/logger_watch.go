@@ -42,8 +42,9 @@ func (w *watches) of(source string) *sourceWatch {
 	return s
 }
 
-// observe completes the record by its derived channels, and returns what has changed.
-func (w *watches) observe(r *recording.Record) *sourceWatch {
+// observe completes the record by its derived channels, and returns what has changed. now is when it was received, by the
+// steady clock: setting the wall clock makes nothing stale.
+func (w *watches) observe(r *recording.Record, now time.Time) *sourceWatch {
 	s := w.of(r.Envelope.Source)
 	if s == nil {
 		r.Derived = w.dictionary.For(r.Packet.Machine).Geometry().Derive(r.Packet)
@@ -56,7 +57,7 @@ func (w *watches) observe(r *recording.Record) *sourceWatch {
 	r.Derived = s.deriver.Update(w.dictionary.For(r.Packet.Machine).Geometry(), at, r.Packet)
 	reading, _ := r.Reading()
 	s.changes = s.changes[:0]
-	s.monitor.Observe(at, r.Received, &reading, s.note)
+	s.monitor.Observe(at, now, &reading, s.note)
 	return s
 }
 

@@ -7,6 +7,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -52,11 +53,13 @@ func serverCommand() *cli.Command {
 			"Example: tbmsock server --listen 127.0.0.1:8080 --cors-origin http://ops.example:4200",
 		Flags: append(serverFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			log := newLog(c, c.App.ErrWriter)
 			s, err := newServerRole(c, log)
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			s.hangups = hangups
 			if err := s.open(c.Context, c); err != nil {
 				return fmt.Errorf("tbmsock server: %w", err)
 			}
@@ -78,6 +81,7 @@ type serverRole struct {
 	ends  *endpoints
 	drain time.Duration
 
+	hangups <-chan os.Signal // nil: SIGHUP is not for the role
 	refused *refusedLog
 
 	mu      sync.Mutex // of feed while the journal is opened: its health is told from the first moment on
@@ -144,7 +148,8 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now()}
+	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now(),
+		answerTime: max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout")))}
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)
 	role.http = &http.Server{
@@ -153,7 +158,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		IdleTimeout:       2 * time.Minute,
 		// Longer than a poll waits. A client that reads no answer would hold it for as long as it likes otherwise, also
 		// after its session has ended.
-		WriteTimeout:   max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout"))),
+		WriteTimeout:   role.ends.answerTime,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       stdlog.New(httpLog, "", 0),
 	}
@@ -203,14 +208,20 @@ func isLoopback(host string) bool {
 // run serves until ctx ends, then tells the clients and writes what waits for them.
 func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 	var g run.Group
+	gate := newGate(ln, s.ends, s.log, s.http.ErrorLog, descriptorLimit(), descriptorOf)
+	if gate.limit > 0 {
+		s.log.WithFields(logrus.Fields{"limit": gate.limit, "clients": gate.first}).Info("open files")
+	}
 	g.Add(func() error {
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(gate); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("tbmsock server: %w", err)
 		}
 		return nil
 	}, func(error) {
 		s.stop()
 	})
+	gateCtx, closeGate := context.WithCancel(context.Background())
+	g.Add(func() error { gate.serve(gateCtx); return nil }, func(error) { closeGate() })
 	if s.feed != nil {
 		feedCtx, stopFeed := context.WithCancel(context.Background())
 		g.Add(func() error { s.feed.Run(feedCtx); <-feedCtx.Done(); return nil }, func(error) { stopFeed() })
@@ -226,6 +237,13 @@ func (s *serverRole) run(ctx context.Context, ln net.Listener) error {
 		return nil
 	}, func(error) {
 		stopTidy()
+	})
+	hangupCtx, stopHangups := context.WithCancel(ctx)
+	g.Add(func() error {
+		ignoreHangups(s.log, s.hangups, hangupCtx.Done())
+		return nil
+	}, func(error) {
+		stopHangups()
 	})
 	g.Add(func() error {
 		select {

@@ -19,7 +19,7 @@ func journalFlags() []cli.Flag {
 		textFlag("data-dir", "directory of the journal; memory keeps it until the server ends, off keeps none and relays live only", defaultDataDir),
 		textFlag("nats", "keep the journal in this NATS cluster instead, nats://host:port[,nats://…]: the servers of one cluster are one hub", ""),
 		countFlag("nats-replicas", "NATS servers that keep each entry, when this server is the first to make the journal", 1, 5),
-		durationFlag("retain-age", "how long entries are kept", 72*time.Hour, time.Minute, 100*365*24*time.Hour),
+		durationFlag("retain-age", "how long entries are kept, counting the time for which the server runs; with --nats by the clocks of the NATS servers", 72*time.Hour, time.Minute, 100*365*24*time.Hour),
 		bytesFlag("retain-bytes", "how much is kept; beyond it the oldest goes", 4<<30, 1<<20, 1<<50),
 		valueFlag("fsync", "when an event is acknowledged: always, when it is on the disk; interval=1s, when it is written, and a power cut can take that much; a crash of the server takes nothing in both", &fsyncValue{}),
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -64,10 +63,10 @@ func simulate(c *cli.Context) error {
 				return fmt.Errorf("tbmsock simulate: %w", err)
 			}
 		}
-		watched.observe(&r)
+		watched.observe(&r, r.Received)
 		_, err = out.Write(form.record(&r, normal))
 	}
-	if err = errors.Join(err, out.Flush()); err != nil && !errors.Is(err, syscall.EPIPE) { // head has seen enough
+	if err = errors.Join(err, out.Flush()); err != nil {
 		return fmt.Errorf("tbmsock simulate: stdout: %w", err)
 	}
 	return nil

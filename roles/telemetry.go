@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ func telemetryFlags() []cli.Flag {
 		textFlag("source", "name of the machine", "tbm-1"),
 		textFlag("room", "room that the packets are for; empty for everyone", ""),
 		choiceFlag("encoding", "how a packet is written", "json", "protobuf"),
+		noAcksFlag(),
 		countFlag("count", "end after so many packets, 0 for never", 0, 1<<62),
 		durationFlag("duration", "end after this time, 0 for never", 0, 0, 100*365*24*time.Hour),
 	), machineFlags()...)
@@ -38,10 +40,12 @@ func telemetryCommand() *cli.Command {
 			"Example: tbmsock telemetry --rate 10hz --source tbm-1 --room ops",
 		Flags: append(telemetryFlags(), logFlags()...),
 		Action: func(c *cli.Context) error {
+			hangups := hangups()
 			t, err := newTelemetryRole(c, newLog(c, c.App.ErrWriter))
 			if err != nil {
 				return &usageError{c.Command.Name, err}
 			}
+			t.hangups = hangups
 			return t.run(c.Context)
 		},
 	}
@@ -59,6 +63,9 @@ type telemetryRole struct {
 	count    int64
 	duration time.Duration
 	drain    time.Duration
+	clock    clock
+	steps    stepWatch
+	hangups  <-chan os.Signal // nil: SIGHUP is not for the role
 
 	mu      sync.Mutex // of the machine: faults come from the connection
 	machine *simulator.Machine
@@ -73,6 +80,7 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 		count:    countOf(c, "count"),
 		duration: durationOf(c, "duration"),
 		drain:    durationOf(c, "drain"),
+		clock:    systemClock,
 		envelope: transport.Envelope{Source: c.String("source"), Room: c.String("room"), Boot: transport.NewID()},
 	}
 	if t.envelope.Source == "" {
@@ -87,10 +95,16 @@ func newTelemetryRole(c *cli.Context, log *logrus.Logger) (*telemetryRole, error
 	if err != nil {
 		return nil, err
 	}
+	onlyAcks := c.String("outbox") != inMemory && !c.Bool("no-acks")
 	opts.Publish = transport.PublishOptions{
 		WhenFull: transport.FullDropOldest,
+		OnlyAcks: onlyAcks,
 		OnNoAcks: func() {
-			log.Warn("the server acknowledges nothing: what is under way when a link breaks may be lost")
+			if onlyAcks {
+				log.Warn("the server acknowledges nothing; packets stay in the outbox (--no-acks counts a heartbeat as delivery)")
+				return
+			}
+			log.Warn("the server acknowledges nothing; a packet counts as delivered after a heartbeat")
 		},
 		OnRefused: func(event string, err *transport.AckError) {
 			log.WithError(err).WithField("event", event).Error("the server refuses a packet")
@@ -137,6 +151,8 @@ func (t *telemetryRole) run(ctx context.Context) error {
 	}
 	clientCtx, stopClient := context.WithCancel(context.Background())
 	g.Add(func() error { return t.client.Run(clientCtx) }, func(error) { stopClient() })
+	hangupCtx, stopHangups := context.WithCancel(context.Background())
+	g.Add(func() error { ignoreHangups(t.log, t.hangups, hangupCtx.Done()); return nil }, func(error) { stopHangups() })
 	sampleCtx, stopSampling := context.WithCancel(ctx)
 	g.Add(func() error {
 		err := t.sample(sampleCtx)
@@ -156,6 +172,9 @@ func (t *telemetryRole) run(ctx context.Context) error {
 	s := t.client.PublishStats()
 	entry := t.log.WithFields(logrus.Fields{"packets": t.envelope.Seq, "acknowledged": s.Acked, "refused": s.Refused,
 		"dropped": s.Dropped, "resent": s.Resent, "waiting": s.Waiting})
+	if s.Confirmed > 0 {
+		entry = entry.WithField("confirmed", s.Confirmed)
+	}
 	if t.outbox != nil {
 		entry = entry.WithFields(t.outbox.close())
 		if n := len(t.outbox.pending); n > 0 { // nobody else has it any more
@@ -169,8 +188,8 @@ func (t *telemetryRole) run(ctx context.Context) error {
 	return nil
 }
 
-// lost is an error if packets end with the process. In an outbox they wait for the next run; and where the server has never
-// acknowledged anything, what has been sent is taken for arrived.
+// lost returns an error if packets end with the process. In an outbox they wait for the next run. If the server has
+// never acknowledged anything, packets that have been sent are no error: nothing better can be known of them.
 func (t *telemetryRole) lost() error {
 	s := t.client.PublishStats()
 	if t.outbox != nil || s.Acked == 0 && s.UnderWay == s.Waiting {
@@ -194,10 +213,10 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 			return nil
 		}
 		if skipped > 0 {
-			t.log.WithField("readings", skipped).Warn("the clock jumped: readings left out")
+			t.log.WithField("readings", skipped).Warn("the process was stopped, or too slow: readings left out")
 		}
 		t.read(at, &packet)
-		if err := t.publish(ctx, at, &packet); err != nil {
+		if err := t.publish(ctx, t.wallTime(at), &packet); err != nil {
 			return err
 		}
 		if d := t.client.PublishStats().Dropped; d > dropped {
@@ -208,6 +227,16 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wallTime returns the time of a reading that was due at a time of the steady clock, by the wall clock as it stands now:
+// a source runs for months, and meanwhile the wall clock is set, or the computer sleeps.
+func (t *telemetryRole) wallTime(due time.Time) time.Time {
+	wall, steady := t.clock()
+	if step := t.steps.step(wall, steady); step != 0 {
+		t.log.WithField("step", step.Round(time.Millisecond).String()).Warn("wall clock stepped: the packets' time follows it")
+	}
+	return wall.Add(due.Sub(steady))
 }
 
 // read takes a reading, and breaks the link if the machine's is.

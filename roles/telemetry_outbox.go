@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +24,10 @@ const (
 	outboxFlight = 4 << 20  // is under way to the server
 	outboxBatch  = 1024     // packets that share a write
 	outboxRetry  = 500 * time.Millisecond
+	// Sent from memory, and not acknowledged yet, while the disk takes nothing: no more than the client takes without
+	// blocking.
+	outboxDirect      = 256 // packets
+	outboxDirectBytes = 512 << 10
 )
 
 // outboxFlags say where packets wait until the server has acknowledged them.
@@ -35,6 +38,10 @@ func outboxFlags() []cli.Flag {
 		choiceFlag("outbox-full", "what happens when it is full: the oldest packets are dropped, or new ones refused", "drop-oldest", "refuse"),
 		valueFlag("outbox-fsync", "when packets are forced to the disk: always (before they are sent; a power cut loses none), or interval=1s (it loses that much at most); a crash of the process alone loses none", &fsyncValue{}),
 	}
+}
+
+func noAcksFlag() cli.Flag {
+	return switchFlag("no-acks", "the server acknowledges nothing (a plain Socket.IO server): packets leave --outbox DIR after a heartbeat")
 }
 
 // outboxOptions are what the flags say; nil if packets are kept in memory.
@@ -54,7 +61,8 @@ func outboxOptions(c *cli.Context) (*spool.Options, error) {
 }
 
 // outbox keeps packets on disk between the machine and the server. Whoever takes readings waits for neither: the
-// writer brings them to the disk, and the feeder from there to the client.
+// writer brings them to the disk, and the feeder from there to the client. While the disk takes nothing the writer hands
+// packets to the client itself, once everything on the disk has been acknowledged.
 type outbox struct {
 	log    *logrus.Entry
 	client *transport.Client
@@ -62,13 +70,22 @@ type outbox struct {
 	refuse bool // the policy; else the oldest are dropped
 
 	mu      sync.Mutex
-	pending [][]byte // not on the disk yet
+	pending []*pending // not on the disk yet
 	bytes   int
-	gone    uint64 // have left the head of pending
-	lost    uint64 // of them, neither on the disk nor sent
+	direct  int    // of pending, sent and not settled
+	sent    int    // bytes of them
+	lost    uint64 // neither on the disk nor acknowledged
 	told    bool   // that memory is full
 	kick    chan struct{}
 	changed chan struct{} // closed and replaced when something has left pending
+}
+
+// pending is a packet that is not on the disk.
+type pending struct {
+	record  []byte
+	sent    bool // from memory
+	settled bool // on the disk, or answered by the server
+	dropped bool // counted as lost; it can still be settled
 }
 
 // openOutbox opens the directory, and tells what it has found there.
@@ -140,28 +157,57 @@ func (o *outbox) put(arg any) {
 			return
 		}
 		for o.bytes+len(record) > outboxMemory && len(o.pending) > 0 {
-			o.lost++
-			o.leave(1)
+			o.lose(o.pending[0])
 		}
 	}
-	o.pending = append(o.pending, record)
+	o.pending = append(o.pending, &pending{record: record})
 	o.bytes += len(record)
+	o.wake()
+}
+
+// wake lets the writer look again.
+func (o *outbox) wake() {
 	select {
 	case o.kick <- struct{}{}:
 	default:
 	}
 }
 
-// leave takes the first n out of pending. o.mu is held.
-func (o *outbox) leave(n int) {
-	for _, r := range o.pending[:n] {
-		o.bytes -= len(r)
+// settle notes that a packet is on the disk, or that the server has answered. It must be called with mu held.
+func (o *outbox) settle(p *pending) {
+	if p.settled {
+		return
 	}
-	clear(o.pending[:n])
-	o.pending = o.pending[n:]
-	o.gone += uint64(n)
-	close(o.changed)
-	o.changed = make(chan struct{})
+	p.settled = true
+	if p.dropped {
+		o.lost--
+	}
+	o.trim()
+}
+
+// lose counts a packet as lost. It must be called with mu held.
+func (o *outbox) lose(p *pending) {
+	if p.settled || p.dropped {
+		return
+	}
+	p.dropped = true
+	o.lost++
+	o.trim()
+}
+
+// trim removes from pending the oldest packets for which nothing is left to be done. It must be called with mu held.
+func (o *outbox) trim() {
+	n := 0
+	for n < len(o.pending) && (o.pending[n].settled || o.pending[n].dropped) {
+		o.bytes -= len(o.pending[n].record)
+		o.pending[n] = nil
+		n++
+	}
+	if n > 0 {
+		o.pending = o.pending[n:]
+		close(o.changed)
+		o.changed = make(chan struct{})
+	}
 }
 
 // run brings packets to the disk and from it until ctx ends. What waits in memory is then written once more.
@@ -181,7 +227,7 @@ func (o *outbox) write(ctx context.Context) {
 		switch {
 		case err != nil && !trouble:
 			trouble = true
-			o.log.WithError(err).Error("packets cannot be written: they wait in memory, and are tried again")
+			o.log.WithError(err).Error("packets cannot be written: they are kept in memory, and sent from there; retrying")
 		case err == nil && trouble:
 			trouble = false
 			o.log.Info("the disk takes packets again; what waited has been written")
@@ -191,7 +237,7 @@ func (o *outbox) write(ctx context.Context) {
 			o.log.Error("the outbox is full: " + map[bool]string{true: "new packets are refused", false: "the oldest packets are dropped"}[o.refuse])
 		}
 		if trouble {
-			pause(ctx, outboxRetry)
+			o.sendPending(ctx)
 		} else {
 			select {
 			case <-o.kick:
@@ -207,34 +253,37 @@ func (o *outbox) write(ctx context.Context) {
 	}
 }
 
-// writeAll writes what waits; an error is the disk's.
+// writeAll writes all pending packets to the disk; an error is the disk's. Those that have been sent from memory and not
+// been answered are written too, and so sent again: a crash must not lose them while later ones are kept.
 func (o *outbox) writeAll() error {
 	for {
+		var batch []*pending
+		var records [][]byte
 		o.mu.Lock()
-		batch := slices.Clone(o.pending[:min(len(o.pending), outboxBatch)])
-		start := o.gone
+		for _, p := range o.pending[:min(len(o.pending), outboxBatch)] {
+			if !p.settled {
+				batch, records = append(batch, p), append(records, p.record)
+			}
+		}
 		o.mu.Unlock()
 		if len(batch) == 0 {
 			return nil
 		}
-		n, err := o.spool.Append(batch...)
-		var refused int
+		n, err := o.spool.Append(records...)
+		refused := 0
 		switch {
 		case errors.Is(err, spool.ErrFull):
-			refused = len(batch) - n
-			err = nil
+			refused, err = len(batch)-n, nil
 		case errors.Is(err, spool.ErrTooLarge):
 			o.log.WithError(err).Error("a packet is too large for the outbox")
-			refused = 1
-			err = nil
+			refused, err = 1, nil
 		}
 		o.mu.Lock()
-		// put may have dropped some of them meanwhile; those that were written are not lost.
-		early := int(o.gone - start)
-		o.lost -= uint64(min(early, n))
-		if early < n+refused {
-			o.lost += uint64(min(refused, n+refused-early))
-			o.leave(n + refused - early)
+		for _, p := range batch[:n] {
+			o.settle(p)
+		}
+		for _, p := range batch[n : n+refused] {
+			o.lose(p)
 		}
 		o.told = o.told && err != nil
 		o.mu.Unlock()
@@ -242,6 +291,76 @@ func (o *outbox) writeAll() error {
 			return err
 		}
 	}
+}
+
+// sendPending sends pending packets from memory, until it is time to try the disk again. Everything on the disk comes
+// before them: it has to be acknowledged first.
+func (o *outbox) sendPending(ctx context.Context) {
+	retry := time.NewTimer(outboxRetry)
+	defer retry.Stop()
+	for {
+		if o.spool.Stats().Waiting == 0 {
+			for p := o.nextDirect(); p != nil && o.sendDirect(ctx, p); p = o.nextDirect() {
+			}
+		}
+		select {
+		case <-o.kick:
+		case <-retry.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// nextDirect returns the next packet to be sent from memory; nil if there is none, or enough are under way.
+func (o *outbox) nextDirect() *pending {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range o.pending {
+		if p.sent || p.settled {
+			continue
+		}
+		if o.direct >= outboxDirect || o.direct > 0 && o.sent+len(p.record) > outboxDirectBytes {
+			return nil
+		}
+		p.sent = true
+		o.direct++
+		o.sent += len(p.record)
+		return p
+	}
+	return nil
+}
+
+// sendDirect hands a packet to the client; it reports whether more can follow.
+func (o *outbox) sendDirect(ctx context.Context, p *pending) bool {
+	answered := func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.direct--
+		o.sent -= len(p.record)
+		o.settle(p)
+		o.wake()
+	}
+	arg, err := outboxArgument(p.record)
+	if err == nil {
+		// A refusal is final, and reported by OnRefused.
+		err = o.client.PublishFunc(ctx, func(error) { answered() }, transport.EventTelemetry, arg)
+	}
+	switch {
+	case err == nil:
+		return true
+	case ctx.Err() != nil || errors.Is(err, transport.ErrClosed):
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		p.sent = false
+		o.direct--
+		o.sent -= len(p.record)
+		return false
+	}
+	o.log.WithError(err).Error("a packet cannot be sent: it is left out")
+	answered()
+	return true
 }
 
 // feed gives the client what is on the disk, in order.

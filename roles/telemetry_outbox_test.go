@@ -126,3 +126,47 @@ func TestOutboxFileOfAnother(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// A packet that was sent from memory is written to the disk too, unless the server has answered; and is lost only if neither
+// came about.
+func TestOutboxCountsWhatWasSentFromMemory(t *testing.T) {
+	o := testOutbox(t, spool.Options{Dir: t.TempDir(), SyncInterval: time.Hour})
+	var sent []*pending
+	for n := range outboxDirect + 10 {
+		o.put([]byte{byte(n >> 8), byte(n)})
+	}
+	for p := o.nextDirect(); p != nil; p = o.nextDirect() {
+		sent = append(sent, p)
+	}
+	if len(sent) != outboxDirect {
+		t.Fatalf("%d are under way", len(sent))
+	}
+	o.mu.Lock()
+	for _, i := range []int{0, 2, 3} { // answered, the second not yet
+		o.settle(sent[i])
+	}
+	o.lose(sent[1]) // for want of room
+	if len(o.pending) != outboxDirect+10-4 || o.lost != 1 {
+		t.Errorf("%d wait, %d lost", len(o.pending), o.lost)
+	}
+	o.settle(sent[1]) // its answer comes late
+	o.settle(sent[1])
+	o.lose(sent[1])
+	lost := o.lost
+	o.mu.Unlock()
+	if lost != 0 {
+		t.Errorf("%d lost, though the server has all of them", lost)
+	}
+	if err := o.writeAll(); err != nil {
+		t.Fatal(err)
+	}
+	for n := 4; n < outboxDirect+10; n++ { // in order, those that were sent among them
+		_, r, err := o.spool.Next(context.Background())
+		if err != nil || !bytes.Equal(r, []byte{recordBinary, byte(n >> 8), byte(n)}) {
+			t.Fatalf("record %d is %v, %v", n, r, err)
+		}
+	}
+	if f := o.close(); f["dropped"] != uint64(0) || f["waiting"] != uint64(outboxDirect+6) || o.bytes != 0 {
+		t.Errorf("%v, %d bytes in memory", f, o.bytes)
+	}
+}

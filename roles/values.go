@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"tbmsock/transport"
 )
 
 // The values below are flag values that say, when they cannot be read, what they take. They are
@@ -222,7 +224,8 @@ func (v *numberValue) Set(s string) error {
 // separated by commas. Giving it replaces the default, and the environment's items.
 type listValue struct {
 	items []string
-	check func(string) error // may be nil
+	check func(string) error    // may be nil
+	split func(string) []string // nil: at each comma
 	given bool
 }
 
@@ -235,7 +238,11 @@ func (v *listValue) Set(s string) error {
 	if !v.given {
 		v.given, v.items = true, nil
 	}
-	for item := range strings.SplitSeq(s, ",") {
+	split := v.split
+	if split == nil {
+		split = func(s string) []string { return strings.Split(s, ",") }
+	}
+	for _, item := range split(s) {
 		item = strings.TrimSpace(item)
 		if item == "" {
 			continue
@@ -294,13 +301,20 @@ var (
 	envForm  = regexp.MustCompile(`(?s)^could not parse "(.*)" from environment variable "(\w+)" as value for flag ([\w-]+): (.*)$`)
 )
 
-// flagError puts the parser's error in our words: flag, value, and what is allowed.
+// flagError puts the parser's error in our words: flag, value without a password, and what is allowed.
 func flagError(err error) error {
 	if m := flagForm.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("--%s %s: %s", m[2], m[1], m[3])
+		return fmt.Errorf("--%s %s: %s", m[2], shownValue(m[2], m[1]), m[3])
 	}
 	if m := envForm.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("%s=%s: %s", m[2], m[1], m[4])
+		return fmt.Errorf("%s=%s: %s", m[2], shownValue(m[3], m[1]), m[4])
 	}
 	return err
+}
+
+func shownValue(flag, value string) string {
+	if flag == "url" {
+		return transport.RedactURL(value)
+	}
+	return value
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -37,7 +39,7 @@ func newWeb(c *cli.Context, log *logrus.Logger) (http.Handler, error) {
 		if !built {
 			log.Info("this program was built without the web application: its page says how to build it")
 		}
-		opts = dashboard.Options{Files: files, Policy: dashboard.PolicyOwn}
+		opts = dashboard.Options{Files: files, Policy: dashboard.PolicyOwn, Views: dashboard.Views()}
 	default:
 		files, err := dashboard.OpenDir(web)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -80,6 +82,7 @@ type endpoints struct {
 	dictionary http.Handler
 	web        http.Handler // nil: nothing at "/"
 	namespaces []string
+	answerTime time.Duration // in which a request must have been answered
 	started    time.Time
 	stopping   atomic.Bool
 	trouble    atomic.Pointer[string] // why the journal takes nothing; nil: it does, or there is none
@@ -87,12 +90,22 @@ type endpoints struct {
 	cluster    *transport.Cluster     // nil for a single node
 }
 
+// bodyTime is how long the rest of a request's body may take that nobody reads.
+const bodyTime = 5 * time.Second
+
 // ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
 func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := r.URL.Path
+	if p == e.sio.Path() || p+"/" == e.sio.Path() {
+		e.socketIO(w, r)
+		return
+	}
+	if r.ContentLength != 0 {
+		// No other path takes a body. Without these the answer waits for it, and then the connection does.
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
 	switch {
-	case p == e.sio.Path() || p+"/" == e.sio.Path():
-		e.sio.ServeHTTP(w, r)
 	case p == "/healthz":
 		text(w, r, http.StatusOK, "ok\n")
 	case p == "/readyz":
@@ -107,9 +120,28 @@ func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.sio.AllowOrigins(http.HandlerFunc(e.status)).ServeHTTP(w, r)
 	case e.web != nil:
 		e.web.ServeHTTP(w, r)
-	default:
+	case getOnly(w, r):
 		http.NotFound(w, r)
 	}
+}
+
+// socketIO bounds the time for a body. It is the time after which no answer can be written: a POST over a slow link that
+// takes longer is of no use, and its session has missed its heartbeats.
+func (e *endpoints) socketIO(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		e.sio.ServeHTTP(w, r)
+		return
+	}
+	body := http.NewResponseController(w)
+	if r.Header.Get("Upgrade") != "" { // a deadline would hold for the WebSocket too
+		w.Header().Set("Connection", "close")
+		_ = body.SetReadDeadline(time.Now().Add(bodyTime))
+		transport.WriteHTTPError(w, transport.ErrBadRequest)
+		return
+	}
+	_ = body.SetReadDeadline(time.Now().Add(e.answerTime))
+	e.sio.ServeHTTP(w, r)
+	_ = body.SetReadDeadline(time.Now().Add(bodyTime)) // for what nobody has read, as for an unknown session
 }
 
 // text answers those who look after the process: a load balancer, a supervisor.
@@ -142,6 +174,7 @@ type serverStatus struct {
 	EventsOut  uint64            `json:"events_out"`
 	Dropped    uint64            `json:"dropped"`
 	Refused    uint64            `json:"refused"`
+	Rejected   uint64            `json:"rejected"`
 	Compressed *compressStatus   `json:"compressed,omitempty"` // nil: nothing has been
 	Namespaces []namespaceStatus `json:"namespaces"`
 	Cluster    *clusterStatus    `json:"cluster,omitempty"` // of several nodes; all else is this one's
@@ -172,7 +205,7 @@ type clientStatus struct {
 	ID        string    `json:"id"`
 	Engine    int       `json:"engine"`
 	Transport string    `json:"transport"`
-	Address   string    `json:"address,omitempty"`
+	Address   string    `json:"address,omitempty"` // told to this machine alone
 	Agent     string    `json:"agent,omitempty"`
 	Since     time.Time `json:"since,omitzero"`
 	Rooms     []string  `json:"rooms"`
@@ -191,12 +224,14 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	}
 	n := e.sio.Counters()
 	out := serverStatus{Version: version(), Path: e.sio.Path(), Started: e.started.UTC(), Clients: n.Sessions.Load(), EventsIn: n.EventsIn.Load(),
-		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load()}
+		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load(),
+		Rejected: n.Rejected.Load()}
 	if p := n.Compressed.Load(); p > 0 {
 		out.Compressed = &compressStatus{Packets: p, From: n.CompressedFrom.Load(), To: n.CompressedTo.Load()}
 	}
+	addresses := fromThisMachine(r)
 	for _, name := range e.namespaces {
-		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name)))
+		out.Namespaces = append(out.Namespaces, namespaceOf(e.sio.Of(name), addresses))
 	}
 	out.Cluster = e.clusterStatus()
 	w.Header().Set("Content-Type", "application/json")
@@ -204,7 +239,24 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out)
 }
 
-func namespaceOf(ns *transport.Namespace) namespaceStatus {
+// fromThisMachine reports whether somebody on this machine asks. Until there is access control only they are shown the
+// addresses of clients. A request that a proxy on this machine has passed on comes from elsewhere; so, perhaps, does one
+// for another host's name (DNS rebinding). What X-Forwarded-For says is not believed: anybody can send it.
+func fromThisMachine(r *http.Request) bool {
+	for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via"} {
+		if _, ok := r.Header[name]; ok {
+			return false
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || !isLoopback(host) {
+		return false
+	}
+	asked := url.URL{Host: r.Host}
+	return isLoopback(asked.Hostname())
+}
+
+func namespaceOf(ns *transport.Namespace, addresses bool) namespaceStatus {
 	sockets := ns.Sockets()
 	slices.SortFunc(sockets, func(a, b *transport.Socket) int { return since(a).Compare(since(b)) })
 	out := namespaceStatus{Name: ns.Name(), Rooms: []roomStatus{}, Clients: []clientStatus{}, Count: len(sockets)}
@@ -215,7 +267,11 @@ func namespaceOf(ns *transport.Namespace) namespaceStatus {
 			members[room]++
 		}
 		if i < maxClientsShown {
-			out.Clients = append(out.Clients, clientOf(so, rooms))
+			c := clientOf(so, rooms)
+			if !addresses {
+				c.Address = ""
+			}
+			out.Clients = append(out.Clients, c)
 		}
 	}
 	for name, count := range members {

@@ -124,7 +124,8 @@ func (d *Deriver) Update(g Geometry, at time.Time, p *Packet) Derived {
 	if hole := at.Sub(d.last); !d.last.IsZero() && hole > 0 && hole <= longestHole {
 		d.count(at, hole)
 	}
-	if at.After(d.last) {
+	// A packet that comes late is older than the last one by little; a clock that was set back stays behind.
+	if at.After(d.last) || d.last.Sub(at) > longestHole {
 		d.last = at
 	}
 	d.state = p.State
@@ -166,10 +167,12 @@ func (d *Deriver) count(at time.Time, span time.Duration) {
 	}
 }
 
-// forget drops what is older than the window: a minute in which nothing came is not written over.
+// forget drops what lies outside the window: a minute in which nothing came is not written over.
 func (d *Deriver) forget(now int64) {
 	for i := range d.minutes {
-		if m := &d.minutes[i]; m.seen > 0 && m.number <= now-utilisationWindow {
+		m := &d.minutes[i]
+		old := m.number <= now-utilisationWindow || m.number >= now+utilisationWindow // by a clock that was set back since
+		if m.seen > 0 && old {
 			d.seen -= m.seen
 			d.boring -= m.boring
 			*m = minute{}

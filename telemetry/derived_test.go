@@ -110,3 +110,37 @@ func TestDerivedVectors(t *testing.T) {
 		t.Errorf("%s has %d lines", vectorsFile, n)
 	}
 }
+
+// A source's clock that was set back stopped the utilisation until it had caught up; one that had been ahead for years left
+// minutes in the window that never aged.
+func TestDeriverAfterTheClockWasSetBack(t *testing.T) {
+	d := NewDeriver()
+	at := epoch
+	drive := func(state State, minutes int) (utilisation float64) {
+		t.Helper()
+		for range minutes * 60 {
+			at = at.Add(time.Second)
+			utilisation = d.Update(Geometry{}, at, &Packet{State: state}).Utilisation
+		}
+		return utilisation
+	}
+	drive(StateBoring, 60)
+	at = at.Add(-8 * time.Hour)
+	if u := drive(StateStandstill, 60); math.Abs(u-50) > 1 {
+		t.Errorf("an hour of boring and one of none, and the clock set back between them: utilisation %.1f %%", u)
+	}
+	at = at.AddDate(10, 0, 0)
+	drive(StateBoring, 60)
+	at = at.AddDate(-10, 0, 0)
+	if u := drive(StateStandstill, 2); u > 1 {
+		t.Errorf("what a clock stamped that was years ahead is still in the window: utilisation %.1f %%", u)
+	}
+	// Late packets are left out.
+	d, at = NewDeriver(), epoch
+	drive(StateBoring, 2)
+	d.Update(Geometry{}, at.Add(-30*time.Second), &Packet{State: StateStandstill})
+	d.Update(Geometry{}, at.Add(-29*time.Second), &Packet{State: StateStandstill})
+	if u := drive(StateBoring, 1); u < 99 {
+		t.Errorf("after late packets: utilisation %.1f %%", u)
+	}
+}

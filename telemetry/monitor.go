@@ -59,6 +59,9 @@ func (c *Change) Reason() string {
 // Monitor judges the channels of one source by a dictionary's limits. A limit's state begins when
 // the value has stood at it or beyond for the channel's persistence, and ends when it has come back
 // by the hysteresis. It is for one goroutine.
+//
+// The source's clock may be set back, which begins the persistence anew. The reader's must be steady, as times with a
+// monotonic reading are: it decides what is stale.
 type Monitor struct {
 	dictionary *Dictionary
 	machine    string
@@ -153,7 +156,7 @@ func (w *watch) isFrozen(measured time.Time, v float64, steady bool) bool {
 	if w.channel.FrozenAfter == 0 {
 		return false
 	}
-	if !steady || v != w.value || w.same.IsZero() {
+	if !steady || v != w.value || w.same.IsZero() || measured.Before(w.same) {
 		w.same = time.Time{}
 		if steady {
 			w.same = measured

@@ -116,6 +116,16 @@ func TestMonitorFrozenSensor(t *testing.T) {
 	w.see(15, 3, 7.01, "")
 	w.want("10 chamber.pressure_2 stale: the same value for 10s", "15 chamber.pressure_2 normal: was stale")
 
+	// The source's clock is set back: the time begins anew, and does not stand still until the clock has caught up.
+	w = newWatched(t)
+	for s := range 5 {
+		w.see(float64(3600+s), 3, 7, "")
+	}
+	for s := range 12 {
+		w.see(float64(s), 3, 7, "")
+	}
+	w.want("10 chamber.pressure_2 stale: the same value for 10s")
+
 	// A machine that stands still may show the same for ever.
 	w = newWatched(t)
 	for s := range 60 {

@@ -3,11 +3,11 @@ package transport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +18,9 @@ import (
 // other field means the default named. The functions must not block: they run on the
 // connection's own goroutines.
 type ClientOptions struct {
-	URL string // "http://127.0.0.1:8080"
+	// URL is the server's address, "http://127.0.0.1:8080"; see [ParseServerURL]. Credentials in it are sent as
+	// Basic authorization, its query with each request.
+	URL string
 	// Others are further addresses of the same hub: when one fails the next is tried, and after the last the first.
 	Others    []string
 	Path      string // "/socket.io/"
@@ -27,6 +29,8 @@ type ClientOptions struct {
 	Auth any
 	// Header is added to each HTTP request.
 	Header http.Header
+	// Proxy is as in [DialOptions].
+	Proxy func(*url.URL) (*url.URL, error)
 	// Dialers open connections; the first whose revision the server speaks is kept.
 	Dialers []Dialer
 	// Transports to use, in order; nil: polling, then an upgrade to WebSocket.
@@ -44,7 +48,7 @@ type ClientOptions struct {
 	ComeBack bool
 	Publish  PublishOptions
 
-	// OnDial is told of the address of each attempt to connect.
+	// OnDial is told of the address of each attempt to connect, without the password and the query ([RedactURL]).
 	OnDial       func(url string)
 	OnConnect    func(sid string, c Conn)
 	OnDisconnect func(Reason, error)
@@ -130,34 +134,14 @@ func NewClient(opts ClientOptions) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		u.Path = strings.TrimSuffix(u.Path, "/") + "/" + strings.Trim(opts.Path, "/") + "/"
+		endpoint := url.URL{Path: "/" + strings.Trim(opts.Path, "/") + "/"}
+		u.RawPath = strings.TrimSuffix(u.EscapedPath(), "/") + endpoint.EscapedPath()
+		u.Path = strings.TrimSuffix(u.Path, "/") + endpoint.Path
+		u.RawQuery = withParameter(u.RawQuery, "attachments="+strconv.Itoa(maxAttachments)) // see declaredAttachments
 		c.urls = append(c.urls, u)
 	}
 	c.pub.init(c, opts.Publish)
 	return c, nil
-}
-
-// ParseServerURL reads the address of a server: http, https, ws or wss, host and port. A bare
-// host:port means http.
-func ParseServerURL(s string) (*url.URL, error) {
-	text := s
-	if !strings.Contains(text, "://") {
-		text = "http://" + text
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Hostname() == "" {
-		return nil, fmt.Errorf("url %q: use an address such as http://127.0.0.1:8080", s)
-	}
-	switch u.Scheme {
-	case "http", "https":
-	case "ws":
-		u.Scheme = "http"
-	case "wss":
-		u.Scheme = "https"
-	default:
-		return nil, fmt.Errorf("url %q: the scheme %s is none of http, https, ws, wss", s, u.Scheme)
-	}
-	return u, nil
 }
 
 // On defines what happens with an event of the server's; handlers run in the order of its
@@ -263,13 +247,14 @@ func (c *Client) nextDialer() bool {
 // once is the life of one connection. open tells whether the namespace was ever open.
 func (c *Client) once(ctx context.Context) (open bool, err error) {
 	if c.opts.OnDial != nil {
-		c.opts.OnDial(append([]string{c.opts.URL}, c.opts.Others...)[c.at])
+		c.opts.OnDial(RedactURL(append([]string{c.opts.URL}, c.opts.Others...)[c.at]))
 	}
 	cc := newClientConn(c)
 	defer cc.cancel(ErrClosed)
 	conn, err := c.opts.Dialers[c.version.Load()].Dial(ctx, c.endpoint(), DialOptions{
 		Transports:       c.opts.Transports,
 		Header:           c.opts.Header,
+		Proxy:            c.opts.Proxy,
 		Compress:         c.opts.Compress,
 		HandshakeTimeout: c.opts.ConnectTimeout,
 		DrainTimeout:     c.opts.DrainTimeout,
@@ -301,11 +286,16 @@ func (c *Client) endpoint() *url.URL {
 		return u
 	}
 	follow := *u
-	if follow.RawQuery != "" {
-		follow.RawQuery += "&"
-	}
-	follow.RawQuery += "follow=1"
+	follow.RawQuery = withParameter(follow.RawQuery, "follow=1")
 	return &follow
+}
+
+// withParameter appends a parameter to a query, whose own ones keep their order.
+func withParameter(query, parameter string) string {
+	if query == "" {
+		return parameter
+	}
+	return query + "&" + parameter
 }
 
 // opened is called when the namespace is open on cc: rooms first, so that they are joined before anything is published.
@@ -425,7 +415,7 @@ func (c *Client) Join(room string) error {
 }
 
 func (c *Client) join(cc *clientConn, room string) {
-	err := cc.ask("join", []any{room}, func(args Args, err error) {
+	_, err := cc.ask("join", []any{room}, func(args Args, err error) {
 		if err == nil {
 			if refusal := ackError(args); refusal != nil {
 				err = refusal

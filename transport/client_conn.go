@@ -120,6 +120,8 @@ func (cc *clientConn) Receive(m Message) error {
 		}
 		if h, ok := cc.client.handlers.Load(ev.Name); ok {
 			cc.call(h.(Handler), ev)
+		} else {
+			answer(ev, unknownEvent(ev))
 		}
 	}
 	return nil
@@ -219,11 +221,11 @@ func (cc *clientConn) push(f *Frame) error {
 	return nil
 }
 
-// ask emits an event; then gets the answer, or the error of the connection's end.
-func (cc *clientConn) ask(event string, args []any, then func(Args, error)) error {
-	id, err := cc.acks.begin(then)
+// ask emits an event; then gets the answer, or the error of the connection's end. id names the answer in cc.acks.
+func (cc *clientConn) ask(event string, args []any, then func(Args, error)) (id uint64, err error) {
+	id, err = cc.acks.begin(then)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	f, err := eventFrame(cc.client.opts.Namespace, event, args, id, true)
 	if err == nil {
@@ -232,5 +234,11 @@ func (cc *clientConn) ask(event string, args []any, then func(Args, error)) erro
 	if err != nil {
 		cc.acks.forget(id)
 	}
-	return err
+	return id, err
 }
+
+// HeartbeatSent implements [HeartbeatPeer].
+func (cc *clientConn) HeartbeatSent() { cc.client.pub.heartbeatSent(cc) }
+
+// HeartbeatArrived implements [HeartbeatPeer].
+func (cc *clientConn) HeartbeatArrived() { cc.client.pub.heartbeatArrived(cc) }

@@ -86,7 +86,7 @@ func (c *Client) Follow(opts FollowOptions) error {
 // makes the client a member and no event comes before the join with since.
 func (f *following) begin(cc *clientConn) {
 	for _, room := range f.Rooms {
-		err := cc.ask("join", []any{room}, func(args Args, err error) {
+		_, err := cc.ask("join", []any{room}, func(args Args, err error) {
 			if err != nil {
 				return // the connection has ended
 			}
@@ -159,7 +159,7 @@ func (f *following) join(cc *clientConn, status JournalStatus) {
 		f.refused(cc, &AckError{Code: CodeBadArguments, Message: fmt.Sprintf("since: %v", err)})
 		return
 	}
-	_ = cc.ask("join", []any{json.RawMessage(arg)}, func(args Args, err error) {
+	_, _ = cc.ask("join", []any{json.RawMessage(arg)}, func(args Args, err error) {
 		if err != nil {
 			return
 		}

@@ -9,6 +9,7 @@ type Counters struct {
 	Opened         atomic.Uint64 // connections ever opened
 	Refused        atomic.Uint64 // requests refused, and CONNECTs to a namespace; see RefusedFor
 	ProtocolErrors atomic.Uint64 // connections or requests ended because the peer broke the rules
+	Rejected       atomic.Uint64 // events refused because they could harm a receiver
 	EventsIn       atomic.Uint64 // events received
 	EventsOut      atomic.Uint64 // events put into queues, one for each receiver
 	Dropped        atomic.Uint64 // events dropped for slow clients

@@ -4,15 +4,15 @@ package transport
 // out together: each queue is locked once, and each writer woken once, for all of it.
 func (f *Feed) deliver(entries []JournalEntry) {
 	for len(entries) > 0 {
-		n := 1
-		for n < len(entries) && sameWay(&entries[0], &entries[n]) {
+		n, fault := 1, entryFault(&entries[0])
+		for fault == nil && n < len(entries) && sameWay(&entries[0], &entries[n]) && entryFault(&entries[n]) == nil {
 			n++
 		}
 		last := entries[n-1].Offset
 		// Before the sockets are looked at: see follower.
 		f.delivered.Store(last)
 		if r := f.relay(entries[0].Namespace); r != nil {
-			r.deliver(entries[:n])
+			r.deliver(entries[:n], fault)
 		}
 		f.pushed.Store(last)
 		entries = entries[n:]
@@ -29,9 +29,10 @@ type entryDelivery struct {
 	delivery
 	relay   *Relay
 	entries []JournalEntry
-	plain   []*Frame // of each entry, under each name
-	size    int      // of plain
-	noted   []*Frame // with their offsets; made when the first follower that wants offsets needs them
+	plain   []*Frame  // of each entry, under each name
+	size    int       // of plain
+	fault   *AckError // why the only entry is not sent to every client; nil: it is
+	noted   []*Frame  // with their offsets; made when the first follower that wants offsets needs them
 	behind  []fallen
 }
 
@@ -41,9 +42,10 @@ type fallen struct {
 	follows *follower
 }
 
-// deliver sends entries for the same room, from the same client: to each follower with its offset.
-func (r *Relay) deliver(entries []JournalEntry) {
-	d := entryDelivery{relay: r, entries: entries, plain: make([]*Frame, 0, len(entries)*len(r.heads))}
+// deliver sends entries for the same room, from the same client: to each follower with its offset. With a fault there is
+// one entry.
+func (r *Relay) deliver(entries []JournalEntry, fault *AckError) {
+	d := entryDelivery{relay: r, entries: entries, fault: fault, plain: make([]*Frame, 0, len(entries)*len(r.heads))}
 	var s slab
 	for i := range entries {
 		for _, name := range r.heads {
@@ -87,8 +89,11 @@ func (h *hub) deliver(d *entryDelivery) {
 // entriesTo queues the entries for s. hub.mu is held.
 func (d *entryDelivery) entriesTo(s *Socket) {
 	fl := s.follows
+	skip := d.fault != nil && !s.accepts(&d.entries[0], d.fault)
 	if fl == nil {
-		d.all(s, d.plain, d.size)
+		if !skip {
+			d.all(s, d.plain, d.size)
+		}
 		return
 	}
 	last := d.entries[len(d.entries)-1].Offset
@@ -104,6 +109,12 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 		frames = d.notedFrames()
 	}
 	frames = frames[first*len(d.relay.heads):]
+	if skip {
+		if !fl.offsets {
+			return
+		}
+		frames = []*Frame{skippedFrame(d.relay.ns.name, &d.entries[0], d.fault, false)}
+	}
 	size := 0
 	for _, f := range frames {
 		size += f.size

@@ -82,6 +82,16 @@ type Peer interface {
 	Closed(Reason, error)
 }
 
+// HeartbeatPeer is a [Peer] of a client that wants to know which of its messages have reached the server, whether it
+// acknowledges them or not: the server handles the packets of a connection in order.
+type HeartbeatPeer interface {
+	// HeartbeatSent is called before a heartbeat (a pong; in revision 3 a ping) is pushed to the Outbox.
+	HeartbeatSent()
+	// HeartbeatArrived is called when the server has reacted to the oldest heartbeat that it has not reacted to before:
+	// by the next ping, in revision 3 by the pong. Whatever was pushed before that heartbeat has reached the server.
+	HeartbeatArrived()
+}
+
 // Acceptor makes the peer of a new connection; the engine refuses the handshake with the
 // error, if there is one.
 type Acceptor func(Conn) (Peer, error)
@@ -143,14 +153,19 @@ type DialOptions struct {
 	// Transports to use, in order; more than one means: begin with the first and upgrade.
 	// Empty means polling, then websocket.
 	Transports []string
-	Header     http.Header // added to every request; may be nil
-	MaxPayload int64       // largest message accepted; 0: 16 MiB
+	// Header is added to every request; may be nil. After a redirect to another origin Authorization and Cookie
+	// are left out.
+	Header     http.Header
+	MaxPayload int64 // largest message accepted; 0: 16 MiB
 	// Compress is the size, in bytes, from which messages are compressed, if the server agrees to
 	// permessage-deflate; 0: it is not offered.
 	Compress int
 	// HTTP is used for polling, not for a WebSocket's handshake; nil: a client of the engine's own, whose
 	// connections end with the session.
 	HTTP *http.Client
+	// Proxy returns the proxy (http, https, socks5 or socks5h) for an http or https URL, nil for none. It serves
+	// WebSockets, and polling unless HTTP is set. nil: [http.ProxyFromEnvironment].
+	Proxy func(*url.URL) (*url.URL, error)
 	// HandshakeTimeout bounds each step of the handshake; 0: 10 s.
 	HandshakeTimeout time.Duration
 	// DrainTimeout bounds the writing of what waits when the connection is closed; 0: 5 s.
@@ -159,7 +174,8 @@ type DialOptions struct {
 
 // Dialer opens client connections of one Engine.IO revision. Dial returns when the handshake
 // is done (an upgrade goes on behind it), having called nothing on peer but Outbox; Opened, Receive and
-// Closed come from the connection's own goroutines. ctx bounds the handshake only.
+// Closed come from the connection's own goroutines. ctx bounds the handshake only. Credentials in the URL are
+// sent as Basic authorization. Up to ten redirects are followed, but none from https to http.
 // [ErrUnsupportedVersion] means that the server wants another revision.
 type Dialer interface {
 	Revision() int

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strconv"
 	"sync/atomic"
 )
 
@@ -17,6 +19,7 @@ type Event struct {
 	push     func(*Frame) error
 	ackID    uint64
 	wantsAck bool
+	depth    uint16 // of the JSON of its packet, at most maxDepth
 	acked    atomic.Bool
 }
 
@@ -54,19 +57,44 @@ func (e *Event) Ack(args ...any) error {
 	return e.push(f)
 }
 
-// newEvent reads an event from its packet.
+// newEvent reads an event from its packet. Its name is a string, or a number, which is then the number's text in
+// JavaScript: so Socket.IO's own parser has it.
 func newEvent(p *packet) (*Event, error) {
 	args := p.args()
 	if len(args) == 0 {
 		return nil, protocolError("event without a name")
 	}
-	ev := &Event{Args: args[1:], nsp: string(p.nsp), ackID: p.id, wantsAck: p.hasID}
-	name := args[0].JSON
-	if len(args[0].Attachments) > 0 || name[0] != '"' {
-		return nil, protocolError("event name is no string")
+	ev := &Event{Args: args[1:], nsp: string(p.nsp), ackID: p.id, wantsAck: p.hasID, depth: uint16(p.depth)}
+	switch name := args[0].JSON; {
+	case name[0] == '"':
+		ev.Name = keyText(name)
+	case name[0] == '-' || name[0]-'0' <= 9:
+		ev.Name = numberName(name)
+	default:
+		return nil, protocolError("event name is neither string nor number")
 	}
-	ev.Name = keyText(name)
 	return ev, nil
+}
+
+// numberName is a number, valid JSON, as JavaScript writes it. encoding/json writes finite ones the same way, but for
+// the zero that is negative.
+func numberName(number []byte) string {
+	f, err := strconv.ParseFloat(string(number), 64)
+	switch {
+	case err != nil && f < 0:
+		return "-Infinity"
+	case err != nil:
+		return "Infinity"
+	case f == 0:
+		return "0"
+	}
+	text, _ := json.Marshal(f) // no error: it is finite
+	return string(text)
+}
+
+// unknownEvent is the answer to an event for which there is no handler.
+func unknownEvent(ev *Event) Ack {
+	return refused(CodeUnknownEvent, "no handler for an event of the name %.100q", ev.Name)
 }
 
 // inOrderKey marks the context of a handler that runs in order on a session's reader.

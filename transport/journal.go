@@ -11,7 +11,7 @@ import (
 // or the bytes of its value, once it has been handed over.
 type JournalEntry struct {
 	Offset uint64    // its place, from 1; set by the journal. Offsets grow, mostly by 1
-	Stored time.Time // when it was appended, by the journal's clock, which never goes back; set by the journal
+	Stored time.Time // when it was appended, by the clock of the node that took it; set by the journal
 	Node   string    // the server that took it from its client; set by the journal
 
 	Source string    // of the envelope; empty for any other value
@@ -40,7 +40,7 @@ type JournalState struct {
 // The one that is not zero counts; all zero is the oldest entry.
 type JournalStart struct {
 	Offset uint64
-	Time   time.Time // first entry that was stored at that time or later
+	Time   time.Time // first entry that was stored at that time or later; later ones are stamped earlier if the clock was set back
 	Last   uint64    // that many of the entries there are
 }
 

@@ -22,7 +22,7 @@ var (
 // every receiver, and no deeper than maxDepth. A broken value would make a JavaScript client
 // drop its connection, so it must not be relayed.
 func checkJSON(data []byte) error {
-	if _, ok := validJSON(data); ok {
+	if _, _, ok := validJSON(data); ok {
 		return nil
 	}
 	return whyNotJSON(data)

@@ -41,7 +41,7 @@ var jsonSeeds = []string{
 func TestValidJSON(t *testing.T) {
 	check := func(data []byte) {
 		t.Helper()
-		if _, got := validJSON(data); got != validByLibrary(data) {
+		if _, _, got := validJSON(data); got != validByLibrary(data) {
 			t.Fatalf("%q: valid %v", data, got)
 		}
 	}
@@ -75,7 +75,7 @@ func FuzzValidJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		commas, got := validJSON(data)
+		commas, _, got := validJSON(data)
 		if got != validByLibrary(data) {
 			t.Fatalf("%q: valid %v", data, got)
 		}

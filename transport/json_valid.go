@@ -8,25 +8,26 @@ import (
 
 // validJSON tells whether data is one JSON value, in valid UTF-8 and no deeper than maxDepth. It is
 // what [checkJSON] asks first: every event passes here, so it goes over the bytes once. commas is the
-// number of commas between the elements of the outermost array.
-func validJSON(data []byte) (commas int, ok bool) {
+// number of commas between the elements of the outermost array, levels how deep arrays and objects nest.
+func validJSON(data []byte) (commas, levels int, ok bool) {
 	var objects [maxDepth/64 + 1]uint64 // bit d: what is open at depth d is an object
 	depth := 0
 	i := skipSpace(data, 0)
 value:
 	if i >= len(data) {
-		return 0, false
+		return 0, 0, false
 	}
 	switch c := data[i]; {
 	case c == '"':
 		if i = validString(data, i+1); i < 0 {
-			return 0, false
+			return 0, 0, false
 		}
 	case c == '{':
 		if depth++; depth > maxDepth {
-			return 0, false
+			return 0, 0, false
 		}
 		objects[depth/64] |= 1 << (depth % 64)
+		levels = max(levels, depth)
 		if i = skipSpace(data, i+1); i >= len(data) || data[i] != '}' {
 			goto key
 		}
@@ -34,9 +35,10 @@ value:
 		depth--
 	case c == '[':
 		if depth++; depth > maxDepth {
-			return 0, false
+			return 0, 0, false
 		}
 		objects[depth/64] &^= 1 << (depth % 64)
+		levels = max(levels, depth)
 		if i = skipSpace(data, i+1); i >= len(data) || data[i] != ']' {
 			goto value
 		}
@@ -44,30 +46,30 @@ value:
 		depth--
 	case c == '-' || c >= '0' && c <= '9':
 		if i = validNumber(data, i); i < 0 {
-			return 0, false
+			return 0, 0, false
 		}
 	case c == 't' || c == 'n':
 		if len(data)-i < 4 || string(data[i:i+4]) != "true" && string(data[i:i+4]) != "null" {
-			return 0, false
+			return 0, 0, false
 		}
 		i += 4
 	case c == 'f':
 		if len(data)-i < 5 || string(data[i:i+5]) != "false" {
-			return 0, false
+			return 0, 0, false
 		}
 		i += 5
 	default:
-		return 0, false
+		return 0, 0, false
 	}
 after:
 	if i < len(data) && data[i] <= ' ' {
 		i = skipSpace(data, i)
 	}
 	if depth == 0 {
-		return commas, i == len(data)
+		return commas, levels, i == len(data)
 	}
 	if i >= len(data) {
-		return 0, false
+		return 0, 0, false
 	}
 	if objects[depth/64]>>(depth%64)&1 == 0 {
 		switch data[i] {
@@ -82,7 +84,7 @@ after:
 			depth--
 			goto after
 		}
-		return 0, false
+		return 0, 0, false
 	}
 	switch data[i] {
 	case ',':
@@ -92,17 +94,17 @@ after:
 		depth--
 		goto after
 	default:
-		return 0, false
+		return 0, 0, false
 	}
 key:
 	if i >= len(data) || data[i] != '"' {
-		return 0, false
+		return 0, 0, false
 	}
 	if i = validString(data, i+1); i < 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	if i = skipSpace(data, i); i >= len(data) || data[i] != ':' {
-		return 0, false
+		return 0, 0, false
 	}
 	i = skipSpace(data, i+1)
 	goto value

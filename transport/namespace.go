@@ -23,6 +23,7 @@ type Namespace struct {
 
 type handlerSet struct {
 	events     map[string]*eventHandler
+	unknown    *eventHandler // of events that have no handler of their own; may be nil
 	connect    []ConnectHandler
 	disconnect []DisconnectHandler
 }
@@ -31,7 +32,7 @@ type handlerSet struct {
 type Handler func(ctx context.Context, ev *Event)
 
 // ConnectHandler is asked before a client is let into the namespace; auth is what it sent along
-// (empty for clients of Socket.IO 2). An error refuses it: its text is told to the client, and
+// (of clients of Socket.IO 2 the query behind the namespace's name, as an object of strings; empty if there is none). An error refuses it: its text is told to the client, and
 // the data too if it is a [*Refusal]. It may join rooms and emit; both take effect when the
 // client is let in.
 type ConnectHandler func(ctx context.Context, s *Socket, auth Value) error
@@ -94,6 +95,19 @@ func (n *Namespace) On(event string, h Handler, opts ...HandlerOption) {
 	n.change(func(set *handlerSet) { set.events[event] = eh })
 }
 
+// OnUnknown defines what happens with an event for which On has defined nothing. Without it, or with nil, an event that
+// asks for an acknowledgement is answered {ok:false, error:{code:"unknown_event", message}}, and others are forgotten.
+func (n *Namespace) OnUnknown(h Handler, opts ...HandlerOption) {
+	var eh *eventHandler
+	if h != nil {
+		eh = &eventHandler{call: h}
+		for _, o := range opts {
+			o(eh)
+		}
+	}
+	n.change(func(set *handlerSet) { set.unknown = eh })
+}
+
 // OnConnect adds a handler that every client must pass; they run in the order they were added.
 func (n *Namespace) OnConnect(h ConnectHandler) {
 	n.change(func(set *handlerSet) { set.connect = append(set.connect, h) })
@@ -110,6 +124,7 @@ func (n *Namespace) change(f func(*handlerSet)) {
 	old := n.handlers.Load()
 	set := &handlerSet{
 		events:     make(map[string]*eventHandler, len(old.events)+1),
+		unknown:    old.unknown,
 		connect:    slices.Clone(old.connect),
 		disconnect: slices.Clone(old.disconnect),
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,9 +19,13 @@ const (
 	packetBinaryAck    = '6'
 )
 
-// maxAttachments is how many binary parts one packet may announce. Each is a message of its
-// own, so a packet with more costs a hundred times its size.
+// maxAttachments is how many attachments any packet may announce: what our own clients take from a journal that has
+// entries with more than [SafeAttachments]. Each is a message of its own, so a packet with more costs a hundred times
+// its size.
 const maxAttachments = 256
+
+// maxQuery bounds the query behind a namespace's name, in bytes: as long as servers take a URL.
+const maxQuery = 8 << 10
 
 // maxArgs is how many elements the array of a packet may have. Each becomes a [Value], which takes
 // forty times the two bytes that it may have on the wire.
@@ -35,7 +40,9 @@ type packet struct {
 	hasID       bool
 	data        json.RawMessage // checked by validJSON, or empty
 	commas      int             // between the elements of data, if it is an array
+	depth       int             // of data
 	attachments [][]byte
+	fault       *AckError // not nil: an event that is refused, since it could harm a receiver
 }
 
 func protocolError(format string, args ...any) error {
@@ -72,8 +79,12 @@ func decodePacket(text []byte) (packet, error) {
 			end++
 		}
 		p.nsp = text[i:end]
-		if len(p.nsp) > maxNameLen {
-			return p, protocolError("namespace of %d bytes, %d allowed", len(p.nsp), maxNameLen)
+		name := p.nsp
+		if q := bytes.IndexByte(name, '?'); q >= 0 { // revision 4 has a query behind the name
+			name = name[:q]
+		}
+		if len(name) > maxNameLen || len(p.nsp) > maxNameLen+maxQuery {
+			return p, protocolError("namespace of %d bytes, %d allowed, and %d of a query", len(p.nsp), maxNameLen, maxQuery)
 		}
 		i = min(end+1, len(text))
 	}
@@ -88,7 +99,7 @@ func decodePacket(text []byte) (packet, error) {
 	if i < len(text) {
 		p.data = json.RawMessage(text[i:])
 		var ok bool
-		if p.commas, ok = validJSON(p.data); !ok {
+		if p.commas, p.depth, ok = validJSON(p.data); !ok {
 			return p, protocolError("packet data: %w", whyNotJSON(p.data))
 		}
 	}
@@ -124,10 +135,8 @@ func (p *packet) check() error {
 	return nil
 }
 
-// checkPlaceholders refuses a complete binary packet in which a placeholder names an attachment
-// that is not there: receivers break on it. It also refuses two for the same one, which no encoder
-// writes (each occurrence is an attachment of its own): a receiver that puts the bytes in their place
-// would need many times what has come.
+// checkPlaceholders refuses a complete binary packet of a server in which a placeholder names an attachment
+// that is not there, or one that another names: see [checkBinary], which asks more of what clients send.
 func (p *packet) checkPlaceholders() error {
 	var err error
 	var seen [maxAttachments]bool
@@ -143,6 +152,25 @@ func (p *packet) checkPlaceholders() error {
 		}
 	})
 	return err
+}
+
+// harmful looks for what could harm another client in a binary packet that a client has begun: an event is then refused
+// for the fault, and read to its end; the answer to an event ends the connection.
+func harmful(kind byte, data []byte, announced int) (fault *AckError, err error) {
+	if announced == 0 {
+		err = checkBinary(data, 0) // a receiver of such a packet would look for placeholders too
+	} else {
+		err = checkSafe(data, announced)
+	}
+	switch {
+	case err == nil:
+		return nil, nil
+	case kind == packetBinaryAck:
+		return nil, protocolError("%w", err)
+	case !errors.As(err, &fault):
+		fault = &AckError{Code: CodeBadArguments, Message: err.Error()}
+	}
+	return fault, nil
 }
 
 // args splits the packet's array into values. Each holds all attachments of the packet if it
@@ -219,17 +247,20 @@ func ackFrame(nsp string, args []any, id uint64) (*Frame, error) {
 }
 
 func argsFrame(kind byte, nsp string, event *string, args []any, id uint64, hasID bool) (*Frame, error) {
-	var attachments [][]byte
 	size := len(nsp) + 48
 	if event != nil {
 		size += len(*event)
 	}
 	binary := 0 // known only once the arguments are read; guessed for the head
+	var last [][]byte
 	for _, a := range args {
 		switch v := a.(type) {
 		case Value:
 			size += len(v.JSON) + 1
-			binary += len(v.Attachments)
+			if !sameSlice(v.Attachments, last) { // of one packet, if they are
+				binary += len(v.Attachments)
+			}
+			last = v.Attachments
 		case json.RawMessage:
 			size += len(v) + 1
 		case []byte:
@@ -243,11 +274,12 @@ func argsFrame(kind byte, nsp string, event *string, args []any, id uint64, hasI
 		}
 		buf := make([]byte, PrefixRoom, PrefixRoom+size)
 		buf = appendHead(buf, k, binary, nsp, id, hasID)
+		head := len(buf)
 		buf = append(buf, '[')
 		if event != nil {
 			buf = appendQuoted(buf, *event)
 		}
-		buf, attachments, err := appendArgs(buf, attachments, event == nil, args)
+		buf, attachments, err := appendArgs(buf, nil, event == nil, args)
 		if err != nil {
 			return nil, err
 		}
@@ -256,6 +288,9 @@ func argsFrame(kind byte, nsp string, event *string, args []any, id uint64, hasI
 			continue
 		}
 		buf = append(buf, ']')
+		if err := checkSafe(buf[head:], len(attachments)); err != nil {
+			return nil, err
+		}
 		return frameOf(EngineMessage, buf, attachments, kind == packetEvent && !hasID), nil
 	}
 }

@@ -19,6 +19,7 @@ func TestDecodePacket(t *testing.T) {
 		{"connect to a namespace", `0/admin,`, `0 /admin - 0 `},
 		{"connect without the comma", `0/admin`, `0 /admin - 0 `},
 		{"connect of revision 4 with a query", `0/admin?token=1&uid=2,`, `0 /admin?token=1&uid=2 - 0 `},
+		{"namespace with a query of 1 KB", `0/a?` + strings.Repeat("q", 1<<10) + `,`, `0 /a?` + strings.Repeat("q", 1<<10) + ` - 0 `},
 		{"disconnect", `1`, `1 / - 0 `},
 		{"event", `2["foo",1]`, `2 / - 0 ["foo",1]`},
 		{"event asking for an ack", `212["foo"]`, `2 / 12 0 ["foo"]`},
@@ -48,6 +49,7 @@ func TestDecodePacket(t *testing.T) {
 		{"attachments beyond any number", `599999999999999999999999-["foo"]`, ``},
 		{"ack id beyond any number", `399999999999999999999999[]`, ``},
 		{"invalid UTF-8", "2[\"\xff\"]", ``},
+		{"namespace with a query of 9 KB", `0/a?` + strings.Repeat("q", 9<<10) + `,`, ``},
 		{"namespace of 300 bytes", `0/` + strings.Repeat("n", 300) + `,`, ``},
 		{"disconnect with data", `1{"a":1}`, ``},
 	} {
@@ -150,6 +152,49 @@ func TestAssembler(t *testing.T) {
 	}
 }
 
+// A server reads to its end what it refuses: the packets behind it are whole.
+func TestAssemblerRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name, in    string
+		attachments int
+		code        string // empty: the connection ends
+	}{
+		{"a placeholder of another kind", `51-["e",{"_placeholder":true,"num":0},{"_placeholder":1,"num":99}]`, 1, CodeBadArguments},
+		{"eleven attachments", `511-["e"]`, 11, CodeTooManyAttachments},
+		{"256 attachments", `5256-7["e"]`, 256, CodeTooManyAttachments},
+		{"a placeholder without attachments", `50-["e",{"_placeholder":true,"num":0}]`, 0, CodeBadArguments},
+		{"257 attachments", `5257-["e"]`, 0, ""},
+		{"an ack with a placeholder of another kind", `61-1[{"_placeholder":1,"num":99}]`, 1, ""},
+		{"an ack with eleven attachments", `611-1[]`, 11, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := assembler{maxBytes: 1000, strict: true}
+			p, complete, err := a.add(Message{Data: []byte(tc.in)})
+			if tc.code == "" {
+				if ReasonOf(err, ReasonNone) != ReasonParseError {
+					t.Fatalf("error is %v, want a parse error", err)
+				}
+				return
+			}
+			for i := range tc.attachments {
+				if err != nil || complete {
+					t.Fatalf("%d of %d attachments: complete %v, %v", i, tc.attachments, complete, err)
+				}
+				p, complete, err = a.add(Message{Binary: true, Data: []byte{byte(i)}})
+			}
+			if err != nil || !complete || p.fault == nil || p.fault.Code != tc.code {
+				t.Fatalf("complete %v, fault %+v, %v", complete, p.fault, err)
+			}
+			if len(p.attachments) > 0 {
+				t.Errorf("%d attachments of what is refused are kept", len(p.attachments))
+			}
+			if p, complete, err := a.add(Message{Data: []byte(`2["next"]`)}); err != nil || !complete || p.fault != nil {
+				t.Errorf("the next packet: complete %v, fault %v, %v", complete, p.fault, err)
+			}
+		})
+	}
+}
+
 // FuzzPacket: nothing panics, and what is accepted survives encoding and decoding.
 func FuzzPacket(f *testing.F) {
 	for _, s := range []string{`0`, `0/a,{"x":1}`, `2["e",1]`, `2/a,3["e"]`, `31[]`, `51-["e",{"_placeholder":true,"num":0}]`,
@@ -157,12 +202,12 @@ func FuzzPacket(f *testing.F) {
 		f.Add([]byte(s), []byte("att"))
 	}
 	f.Fuzz(func(t *testing.T, text, attachment []byte) {
-		a := assembler{maxBytes: 1 << 20}
+		a := assembler{maxBytes: 1 << 20, strict: true}
 		p, complete, err := a.add(Message{Data: bytes.Clone(text)})
 		for i := 0; err == nil && !complete && i < maxAttachments; i++ {
 			p, complete, err = a.add(Message{Binary: true, Data: attachment})
 		}
-		if err != nil || !complete {
+		if err != nil || !complete || p.fault != nil {
 			return
 		}
 		args := p.args()

@@ -28,12 +28,15 @@ type PublishOptions struct {
 	MaxBytes int        // 64 MiB of arguments may wait for an acknowledgement
 	WhenFull FullPolicy // FullBlock
 	Window   int        // 256 events may be under way at once
-	// AckTimeout is how long an acknowledgement may take; 10 s. Where the server has
-	// acknowledged something before, the connection is then given up as broken, and a new one
-	// is made. Where it never has, it is taken for one that does not: what has been sent is
-	// then counted as arrived, and OnNoAcks is told once for each connection.
+	// AckTimeout is how long the first event in flight may remain the first without an acknowledgement; 10 s. If the
+	// server acknowledges events, the connection is then closed as broken, and all is sent again on a new one. If it
+	// never has, OnNoAcks is called, once for each connection, and Window no longer holds events back. Nothing counts
+	// as delivered because time has passed.
 	AckTimeout time.Duration
 	OnNoAcks   func()
+	// OnlyAcks lets nothing but an acknowledgement count as delivery. Without it, an event for a server that
+	// acknowledges nothing counts as delivered after a heartbeat's round trip on the connection that it was sent on.
+	OnlyAcks bool
 	// OnRefused is told of an event that the server will not take ({ok:false}), or that is larger than
 	// the server has said it takes ([CodeTooLarge]); it is not sent again. What the server cannot take now ([AckError.Temporary]) is sent again, in its
 	// order, and told to OnDelayed: once, and nil when something is taken again.
@@ -47,7 +50,8 @@ type PublishOptions struct {
 // PublishStats counts what became of what was published. All but Waiting and UnderWay only grow.
 type PublishStats struct {
 	Published uint64 // taken by Publish
-	Acked     uint64 // acknowledged, or taken for arrived where the server acknowledges nothing
+	Acked     uint64 // acknowledged
+	Confirmed uint64 // by a heartbeat's round trip, where the server acknowledges nothing
 	Refused   uint64 // by the server, or too large for it
 	Dropped   uint64 // forgotten because the queue was full
 	Resent    uint64 // sent more than once
@@ -67,6 +71,8 @@ type publication struct {
 	tries int
 	again bool // has been sent before
 	since time.Time
+	id    uint64 // of the acknowledgement that is awaited
+	beat  uint64 // heartbeats that were sent before it, on this connection
 }
 
 // publisher keeps what was published until it is acknowledged, in order, and sends all that is
@@ -75,14 +81,19 @@ type publisher struct {
 	client *Client
 	opts   PublishOptions
 
-	mu      sync.Mutex
-	queue   []*publication // not acknowledged; those sent come first, but for retried ones
-	bytes   int
-	flight  int
-	cc      *clientConn
-	acks    bool // this server has acknowledged something
-	noAcks  bool // it is taken for one that does not
+	mu     sync.Mutex
+	queue  []*publication // not acknowledged; those sent come first, but for retried ones
+	bytes  int
+	flight int
+	cc     *clientConn
+	acks   bool // the server acknowledges events
+	asked  bool // or that is known; see askServer
+	noAcks bool // it has acknowledged nothing on this connection for longer than AckTimeout
+	beats  struct {
+		sent, back uint64 // heartbeats of this connection: sent to the server, and known to have reached it
+	}
 	timer   *time.Timer
+	moved   time.Time   // when the first of the queue last left it
 	pause   *time.Timer // not nil: the server cannot take anything now
 	late    bool        // OnDelayed has been told
 	stats   PublishStats
@@ -201,7 +212,7 @@ func (c *Client) Flush(ctx context.Context) error {
 // is held.
 func (p *publisher) pump() {
 	for p.cc != nil && p.pause == nil && p.flight < len(p.queue) {
-		if p.flight >= p.opts.Window {
+		if p.flight >= p.opts.Window && !p.noAcks {
 			return
 		}
 		pub := p.queue[p.flight]
@@ -215,9 +226,6 @@ func (p *publisher) pump() {
 		}
 		if !p.send(pub) {
 			return
-		}
-		if p.noAcks {
-			p.forgetSent()
 		}
 	}
 }
@@ -251,7 +259,13 @@ func (p *publisher) send(pub *publication) bool {
 	pub.again = true
 	pub.tries++
 	try := pub.tries
-	err := cc.ask(pub.event, pub.args, func(args Args, err error) { p.acked(cc, pub, try, args, err) })
+	pub.beat = p.beats.sent
+	if !p.asked {
+		p.asked = true
+		p.askServer(cc)
+	}
+	var err error
+	pub.id, err = cc.ask(pub.event, pub.args, func(args Args, err error) { p.acked(cc, pub, try, args, err) })
 	if err != nil {
 		pub.sent = false
 		p.flight--
@@ -342,6 +356,9 @@ func (p *publisher) remove(pub *publication) bool {
 			continue
 		}
 		// Nearly always the first: acknowledgements come in order.
+		if i == 0 {
+			p.moved = time.Now()
+		}
 		copy(p.queue[1:i+1], p.queue[:i])
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
@@ -371,7 +388,12 @@ func (p *publisher) overdue() {
 		p.mu.Unlock()
 		return
 	}
-	if left := p.opts.AckTimeout - time.Since(oldest.since); left > 0 {
+	// Over a slow link a whole window may take longer than AckTimeout: as long as acknowledgements come, the link is there.
+	since := oldest.since
+	if p.moved.After(since) {
+		since = p.moved
+	}
+	if left := p.opts.AckTimeout - time.Since(since); left > 0 {
 		p.timer = time.AfterFunc(left, p.overdue)
 		p.mu.Unlock()
 		return
@@ -382,22 +404,12 @@ func (p *publisher) overdue() {
 		cc.conn.Close(ReasonTransportError, fmt.Errorf("no acknowledgement within %v", p.opts.AckTimeout))
 		return
 	}
-	p.noAcks = true
-	p.forgetSent()
+	news := !p.noAcks
+	p.noAcks = !p.opts.OnlyAcks
 	p.pump()
 	p.unlock()
-	if p.opts.OnNoAcks != nil {
+	if news && p.opts.OnNoAcks != nil {
 		p.opts.OnNoAcks()
-	}
-}
-
-// forgetSent takes what has been sent for arrived. p.mu is held.
-func (p *publisher) forgetSent() {
-	for len(p.queue) > 0 && p.queue[0].sent {
-		p.stats.Acked++
-		first := p.queue[0]
-		p.remove(first)
-		p.after = append(p.after, func() { first.tell(nil) })
 	}
 }
 
@@ -405,14 +417,14 @@ func (p *publisher) forgetSent() {
 func (p *publisher) settled() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats.Acked + p.stats.Refused
+	return p.stats.Acked + p.stats.Confirmed + p.stats.Refused
 }
 
 // movedOn tells whether more are settled now than before, or nothing waits to be.
 func (p *publisher) movedOn(before uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue) == 0 || p.stats.Acked+p.stats.Refused > before
+	return len(p.queue) == 0 || p.stats.Acked+p.stats.Confirmed+p.stats.Refused > before
 }
 
 // connected begins to send, from the oldest that is not acknowledged.
@@ -421,6 +433,8 @@ func (p *publisher) connected(cc *clientConn) {
 	defer p.unlock()
 	p.cc = cc
 	p.noAcks = false
+	p.beats.sent, p.beats.back = 0, 0
+	p.asked = p.acks
 	p.pump()
 }
 

@@ -55,9 +55,15 @@ type rawClient struct {
 
 func dialRaw(t *testing.T, url string) *rawClient {
 	t.Helper()
+	return dialEngine(t, url, "4")
+}
+
+// dialEngine is dialRaw for a revision of Engine.IO.
+func dialEngine(t *testing.T, url, eio string) *rawClient {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s, err := wire.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/socket.io/?EIO=4&transport=websocket", nil, 16<<20)
+	s, err := wire.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/socket.io/?transport=websocket&EIO="+eio, nil, 16<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

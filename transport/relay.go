@@ -19,6 +19,10 @@ const (
 	CodeNoJournal    = "no_journal"    // "since" asks for events that this server does not keep
 	CodeOtherJournal = "other_journal" // "since" names the offset of another journal
 	CodeClosed       = "closed"        // the connection, or the server, is at its end
+	// The answer to an event for which nobody has defined a handler.
+	CodeUnknownEvent = "unknown_event"
+	// More attachments than the parsers of all clients take ([SafeAttachments]).
+	CodeTooManyAttachments = "too_many_attachments"
 	// The journal cannot take the event now: the disk or the journal is full, or it cannot be reached. The event has
 	// reached nobody; it may be sent again.
 	CodeJournalFull        = "journal_full"
@@ -26,6 +30,10 @@ const (
 	CodeTooLarge           = "too_large" // the journal will never take it
 	CodeTooLate            = "too_late"  // it is so old that nobody knows any more whether it is there
 )
+
+// maxRelayDepth is how deep the JSON of a relayed packet may nest, with the array around it: the parsers of .NET's
+// clients read 64 levels and end the connection for more.
+const maxRelayDepth = 64
 
 // RelayOptions configures a [Relay]. The zero value relays "log_telemetry" and nothing else.
 type RelayOptions struct {
@@ -82,8 +90,11 @@ func CheckAlias(name string) error {
 		return fmt.Errorf("alias: %w", err)
 	}
 	switch name {
-	case "join", "leave", "rooms", "dropped", EventInject, EventJournal, EventCaughtUp:
+	case "join", "leave", "rooms", "dropped", EventInject, EventJournal, EventCaughtUp, EventSkipped:
 		return fmt.Errorf("alias: %q is another event of the relay", name)
+	case "*", "error", "connecting", "connect_timeout", "ping", "pong", "reconnect", "reconnecting", "reconnectAttempt",
+		"reconnect_attempt", "reconnect_error", "reconnect_failed", "statusChange", "websocketUpgrade":
+		return fmt.Errorf("alias: %q is an event of the client libraries' own", name)
 	}
 	return nil
 }
@@ -123,6 +134,11 @@ func answer(ev *Event, a Ack) { _ = ev.Ack(a) }
 func (r *Relay) telemetry(_ context.Context, ev *Event) {
 	if len(ev.Args) != 1 {
 		answer(ev, refused(CodeBadArguments, "%s takes one argument, got %d", ev.Name, len(ev.Args)))
+		return
+	}
+	if ev.depth > maxRelayDepth {
+		answer(ev, refused(CodeBadArguments, "%s has arrays and objects in %d levels; %d are relayed", ev.Name,
+			ev.depth-1, maxRelayDepth-1))
 		return
 	}
 	v := ev.Args[0]

@@ -137,16 +137,28 @@ func (p *replay) stand() {
 }
 
 func (p *replay) send(ctx context.Context, e *JournalEntry) error {
-	for _, name := range p.relay.heads {
-		f := p.slab.entryFrame(p.socket.ns.name, name, e, p.fl.offsets, true)
-		if p.size+f.size > p.limit || len(p.frames) == replayFrames {
-			if err := p.flush(ctx); err != nil {
-				return err
-			}
+	if fault := entryFault(e); !p.socket.accepts(e, fault) {
+		if !p.fl.offsets {
+			return nil
 		}
-		p.frames = append(p.frames, f)
-		p.size += f.size
+		return p.add(ctx, skippedFrame(p.socket.ns.name, e, fault, true))
 	}
+	for _, name := range p.relay.heads {
+		if err := p.add(ctx, p.slab.entryFrame(p.socket.ns.name, name, e, p.fl.offsets, true)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *replay) add(ctx context.Context, f *Frame) error {
+	if p.size+f.size > p.limit || len(p.frames) == replayFrames {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+	}
+	p.frames = append(p.frames, f)
+	p.size += f.size
 	return nil
 }
 

@@ -124,9 +124,9 @@ func TestEvents(t *testing.T) {
 		c.want(`461-3[{"_placeholder":true,"num":0}]`)
 		c.want("b:\x01\x02\xff")
 	})
-	t.Run("an unknown event is ignored", func(t *testing.T) {
+	t.Run("an unknown event without an ack is ignored", func(t *testing.T) {
 		c := connectRaw(t, url, "/")
-		c.send(`421["what"]`)
+		c.send(`42["what"]`)
 		c.send(`422["my event",1,"a"]`)
 		c.want(`432["` + c.sid + `",2,"a!"]`)
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ func newSession(s *Server, conn Conn) *Session {
 	sn.outbox = NewOutbox(limit, s.opts.SlowClient, sn.droppedNotice)
 	sn.ctx, sn.cancel = context.WithCancelCause(context.Background())
 	sn.inOrder = inOrderContext(sn.ctx, sn)
-	sn.asm.maxBytes = 4 * s.opts.MaxPayload
+	sn.asm = assembler{maxBytes: 4 * s.opts.MaxPayload, strict: true}
 	return sn
 }
 
@@ -110,17 +111,20 @@ func (sn *Session) Closed(reason Reason, err error) {
 
 // handle acts on one complete packet.
 func (sn *Session) handle(p packet) error {
+	var query []byte
+	if !sn.revision5() {
+		// Revision 4 has a query behind the name, in place of a payload of CONNECT.
+		p.nsp, query, _ = bytes.Cut(p.nsp, []byte("?"))
+	}
 	if p.kind == packetConnect {
-		nsp, auth := string(p.nsp), Value{JSON: p.data}
+		auth := Value{JSON: p.data}
 		if !sn.revision5() {
-			// Revision 4 puts a query behind the name and has no payload.
-			name, _, _ := bytes.Cut(p.nsp, []byte("?"))
-			nsp, auth = string(name), Value{}
-			if nsp == "/" {
+			if len(p.nsp) == 1 {
 				return nil // connected already, by itself
 			}
+			auth = queryAuth(query)
 		}
-		return sn.connect(nsp, auth)
+		return sn.connect(string(p.nsp), auth)
 	}
 	s := sn.socket(p.nsp)
 	if s == nil {
@@ -142,6 +146,26 @@ func (sn *Session) handle(p packet) error {
 		return protocolError("clients send no CONNECT_ERROR")
 	}
 	return nil
+}
+
+// queryAuth is a query as an object: a string for each name, or an array of the values of one that has several. So
+// Socket.IO's own server hands it to its users.
+func queryAuth(query []byte) Value {
+	if len(query) == 0 {
+		return Value{}
+	}
+	values, _ := url.ParseQuery(string(query)) // what cannot be read is left out, as net/url has it
+	object := make(map[string]any, len(values))
+	for name, v := range values {
+		if object[name] = v; len(v) == 1 {
+			object[name] = v[0]
+		}
+	}
+	data, err := marshal(object)
+	if err != nil { // cannot be: strings alone
+		return Value{}
+	}
+	return Value{JSON: data}
 }
 
 func (sn *Session) socket(nsp []byte) *Socket {
@@ -167,7 +191,8 @@ func (sn *Session) connect(nsp string, auth Value) error {
 	if ns == nil {
 		return sn.refuse(nsp, errors.New("Invalid namespace"))
 	}
-	s := &Socket{ns: ns, session: sn, outbox: sn.outbox, auth: auth}
+	s := &Socket{ns: ns, session: sn, outbox: sn.outbox, auth: auth,
+		attachments: declaredAttachments(sn.Handshake(), auth)}
 	switch {
 	case sn.revision5():
 		// Not the Engine.IO id: sids are shown to other clients, that one is a secret.
@@ -241,14 +266,24 @@ func (sn *Session) refuse(nsp string, err error) error {
 
 // event hands an event to its handler.
 func (sn *Session) event(s *Socket, p *packet) error {
+	if p.fault != nil {
+		sn.server.opts.Counters.Rejected.Add(1)
+		answer(&Event{nsp: s.ns.name, push: s.push, ackID: p.id, wantsAck: p.hasID}, Ack{Error: p.fault})
+		return nil
+	}
 	ev, err := newEvent(p)
 	if err != nil {
 		return err
 	}
 	ev.socket, ev.push = s, s.push
 	sn.server.opts.Counters.EventsIn.Add(1)
-	h := s.ns.handlers.Load().events[ev.Name]
+	handlers := s.ns.handlers.Load()
+	h := handlers.events[ev.Name]
 	if h == nil {
+		h = handlers.unknown
+	}
+	if h == nil {
+		answer(ev, unknownEvent(ev))
 		return nil
 	}
 	if !h.concurrent {
@@ -280,10 +315,27 @@ func (sn *Session) left(s *Socket, byServer bool) {
 		return
 	}
 	if byServer {
-		sn.conn.Close(ReasonServerDisconnect, nil)
+		sn.closeWhenTold()
 		return
 	}
 	sn.armIdle()
+}
+
+// closeWhenTold closes the connection once the DISCONNECT packet has been taken to be sent. In one poll response with it
+// the packet that closes would be acted on first by socket.io-client 4: "transport close", upon which it connects again.
+func (sn *Session) closeWhenTold() {
+	sn.mu.Lock()
+	defer sn.mu.Unlock()
+	if sn.closed {
+		return
+	}
+	sn.server.running.Add(1) // the engine waits for Closed, and only then the server for running
+	go func() {
+		defer sn.server.running.Done()
+		// Its error is that of a connection that has ended.
+		_ = sn.outbox.await(sn.ctx, sn.outbox.limit)
+		sn.conn.Close(ReasonServerDisconnect, nil)
+	}()
 }
 
 // forget removes the socket from the list and returns how many are left.
@@ -356,11 +408,13 @@ func (sn *Session) droppedNotice(n int) *Frame {
 // assembler puts binary packets together from their messages. The zero value takes none.
 type assembler struct {
 	maxBytes int64
+	strict   bool // of a server: what could harm another client is refused
 	pending  *packet
+	got      int // attachments of pending
 	bytes    int64
 }
 
-// add takes the next message; complete tells whether p is a whole packet.
+// add takes the next message; complete reports whether p is a whole packet.
 func (a *assembler) add(m Message) (p packet, complete bool, err error) {
 	if m.Binary {
 		if a.pending == nil {
@@ -370,28 +424,41 @@ func (a *assembler) add(m Message) (p packet, complete bool, err error) {
 			return packet{}, false, &DisconnectError{Reason: ReasonPayloadTooLarge,
 				Err: fmt.Errorf("attachments of more than %d bytes", a.maxBytes)}
 		}
-		a.pending.attachments = append(a.pending.attachments, m.Data)
-		if len(a.pending.attachments) < a.pending.announced {
+		if a.pending.fault == nil {
+			a.pending.attachments = append(a.pending.attachments, m.Data)
+		}
+		if a.got++; a.got < a.pending.announced {
 			return packet{}, false, nil
 		}
 		p = *a.pending
-		a.pending, a.bytes = nil, 0
-		return p, true, p.checkPlaceholders()
+		a.pending = nil
+		if !a.strict {
+			err = p.checkPlaceholders()
+		}
+		return p, true, err
 	}
 	if a.pending != nil {
-		return packet{}, false, protocolError("text message while %d attachments are awaited", a.pending.announced-len(a.pending.attachments))
+		return packet{}, false, protocolError("text message while %d attachments are awaited", a.pending.announced-a.got)
 	}
 	p, err = decodePacket(m.Data)
 	if err != nil {
 		return p, false, err
 	}
-	if p.announced > 0 {
-		held := p
-		a.pending, a.bytes = &held, 0
-		return p, false, nil
+	if p.kind != packetBinaryEvent && p.kind != packetBinaryAck {
+		return p, true, nil
 	}
-	if p.kind == packetBinaryEvent || p.kind == packetBinaryAck {
-		err = p.checkPlaceholders()
+	if a.strict {
+		if p.fault, err = harmful(p.kind, p.data, p.announced); err != nil {
+			return p, false, err
+		}
 	}
-	return p, err == nil, err
+	if p.announced == 0 {
+		if !a.strict {
+			err = p.checkPlaceholders()
+		}
+		return p, err == nil, err
+	}
+	held := p
+	a.pending, a.got, a.bytes = &held, 0, 0
+	return p, false, nil
 }

@@ -20,6 +20,8 @@ type Socket struct {
 	auth    Value
 	acks    ackTable
 
+	attachments int // of one event, that the client takes from a journal
+
 	member  []membership // guarded by ns.hub.mu
 	follows *follower    // guarded by ns.hub.mu; nil unless it has joined with since
 

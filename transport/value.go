@@ -126,14 +126,7 @@ func appendArg(dst []byte, attachments [][]byte, arg any) ([]byte, [][]byte, err
 		if len(a.Attachments) == 0 {
 			return append(dst, a.JSON...), attachments, nil
 		}
-		base := len(attachments)
-		json := []byte(a.JSON)
-		if base > 0 {
-			json = rewritePlaceholders(json, func(out []byte, num int) []byte {
-				return appendPlaceholder(out, base+num)
-			})
-		}
-		return append(dst, json...), append(attachments, a.Attachments...), nil
+		return a.appendTo(dst, attachments)
 	case []byte:
 		dst = appendPlaceholder(dst, len(attachments))
 		return dst, append(attachments, a), nil
@@ -159,6 +152,43 @@ func appendArg(dst []byte, attachments [][]byte, arg any) ([]byte, [][]byte, err
 		return append(dst, data...), attachments, nil
 	}
 }
+
+// appendTo appends the value's JSON, and those of its attachments that it has placeholders for: the arguments of one
+// event share the attachments of its packet. Where it does not begin with other numbers its bytes stay as they are.
+func (v Value) appendTo(dst []byte, attachments [][]byte) ([]byte, [][]byte, error) {
+	var place [maxAttachments]uint16 // 1 + the new number of each attachment that is named; 0: none
+	missing := false
+	eachPlaceholder(v.JSON, func(_, _, num int) {
+		if num < 0 || num >= len(v.Attachments) || num >= maxAttachments {
+			missing = true
+			return
+		}
+		place[num] = 1
+	})
+	if missing {
+		return nil, nil, errMissing
+	}
+	same := true
+	for num, a := range v.Attachments[:min(len(v.Attachments), maxAttachments)] {
+		if place[num] == 0 {
+			continue
+		}
+		place[num] = uint16(1 + len(attachments))
+		same = same && len(attachments) == num
+		attachments = append(attachments, a)
+	}
+	if same {
+		return append(dst, v.JSON...), attachments, nil
+	}
+	return append(dst, rewritePlaceholders(v.JSON, func(out []byte, num int) []byte {
+		return appendPlaceholder(out, int(place[num])-1)
+	})...), attachments, nil
+}
+
+var errMissing = errors.New("a placeholder for an attachment that is not there")
+
+// sameSlice reports whether a and b are the same attachments.
+func sameSlice(a, b [][]byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
 // lift returns node with each []byte in it replaced by a placeholder. It copies what it changes.
 func lift(node any, attachments [][]byte, depth int) (any, [][]byte) {
@@ -203,7 +233,7 @@ func (a Args) Decode(dst ...any) error {
 
 var errEventName = errors.New("an event needs a name that is not one of the protocol's own (connect, connect_error, disconnect, disconnecting)")
 
-// CheckEvent tells whether an event can have the name: any but those that Socket.IO keeps for itself.
+// CheckEvent reports whether an event can have the name: any but those that Socket.IO keeps for itself.
 func CheckEvent(name string) error {
 	switch strings.TrimSpace(name) {
 	case "", "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -160,14 +161,28 @@ func (d *dialer) open(ctx context.Context, i int, join bool) (*opened, error) {
 
 // upgrade is the WebSocket's handshake (RFC 6455 section 4.1). No extension is offered.
 func (d *dialer) upgrade(o *opened) error {
-	path := "/"
+	query := d.url.Query()
+	path := d.url.EscapedPath()
 	if d.opts.Revision != Bare {
-		path = d.opts.Path + "?EIO=" + d.opts.Revision.String() + "&transport=websocket"
+		path = strings.TrimSuffix(path, "/") + d.opts.Path
+		query.Set("EIO", d.opts.Revision.String())
+		query.Set("transport", "websocket")
+	}
+	if path == "" {
+		path = "/"
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	authorization := ""
+	if user := d.url.User; user != nil {
+		password, _ := user.Password()
+		authorization = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)) + "\r\n"
 	}
 	var key [16]byte
 	_, _ = rand.Read(key[:]) // never fails, by its documentation
 	_, err := fmt.Fprintf(o.net, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", path, d.url.Host, base64.StdEncoding.EncodeToString(key[:]))
+		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n", path, d.url.Host, base64.StdEncoding.EncodeToString(key[:]), authorization)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 		return nil, err
 	}
 	l := &load{opts: opts, start: time.Now(), buf: make([]byte, readSpace)}
-	l.res = Result{URL: opts.URL, Revision: opts.Revision, Clients: opts.Clients, Stalled: opts.Stall, Size: opts.Size,
+	l.res = Result{URL: shown(u), Revision: opts.Revision, Clients: opts.Clients, Stalled: opts.Stall, Size: opts.Size,
 		Idle: opts.Idle, Ack: opts.Ack}
 	if opts.Period > 0 && !opts.Idle {
 		l.res.Rate = float64(time.Second) / float64(opts.Period)

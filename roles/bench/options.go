@@ -34,7 +34,7 @@ const minSize = 200
 
 // Options is what a run does.
 type Options struct {
-	URL      string // http://host:port
+	URL      string // http://[user:password@]host:port[/base][?query]; connected to directly, without a proxy
 	Path     string // of the Socket.IO endpoint; not used by Bare
 	Event    string // that the server relays
 	Revision Revision
@@ -61,11 +61,18 @@ func (o *Options) Check() error {
 	return err
 }
 
+// shown is the address as a result tells it: without the password, and without the query.
+func shown(u *url.URL) string {
+	bare := *u
+	bare.RawQuery = ""
+	return bare.Redacted()
+}
+
 func (o *Options) address() (*url.URL, error) {
 	u, err := url.Parse(o.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http":
-		return nil, fmt.Errorf("url %q: use http://host:port (TLS is not measured)", o.URL)
+		return nil, errors.New("url: use http://host:port (TLS is not measured)") // a password may stand in it
 	case o.Clients < 1:
 		return nil, errors.New("at least one client is needed")
 	case o.Stall < 0 || o.Stall >= o.Clients:
@@ -75,6 +82,7 @@ func (o *Options) address() (*url.URL, error) {
 	case o.Period == 0 && !o.Idle && o.Window < 1:
 		return nil, errors.New("at least one message must be in flight")
 	}
+	u.Fragment = ""
 	if u.Port() == "" {
 		u.Host += ":80"
 	}

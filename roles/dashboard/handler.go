@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -31,16 +32,27 @@ const (
 type Options struct {
 	Files  fs.FS  // with index.html at its root
 	Policy string // Content-Security-Policy; empty for none
+	// Views are the paths, without slashes around them, at which the application has views of its own; nil: not known.
+	Views []string
 }
+
+// Views are those of the embedded application, which names them in src/app/prefs.ts.
+func Views() []string {
+	return []string{"overview", "trends", "channels", "alarms", "inspector", "line"}
+}
+
+// programs are the beginnings of paths that are for programs, not for a browser's window. A server that has nothing there
+// must say so: a monitor would take a page for an answer.
+var programs = []string{"metrics", "api", "events", "debug"}
 
 // handler serves a single-page application.
 type handler struct {
 	opts Options
 }
 
-// NewHandler serves the files: a path that is no file, asked for by a browser that wants a page,
-// gets index.html, as the application has places of its own below "/". It is an error if there is
-// no index.html.
+// NewHandler serves the files. A view of the application gets index.html. Where the views are not known, so does each
+// path without an extension to which a browser navigates, but for /metrics, /api, /events, /debug and what is below
+// them. Anything else is 404. It is an error if there is no index.html.
 func NewHandler(opts Options) (http.Handler, error) {
 	h := &handler{opts: opts}
 	info, err := fs.Stat(opts.Files, "index.html")
@@ -79,6 +91,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name, ok := h.find(r)
+	if h.opts.Views == nil && (!ok || name == "index.html") {
+		header.Add("Vary", "Accept, Sec-Fetch-Mode")
+	}
 	if !ok {
 		header.Set("Cache-Control", "no-cache")
 		http.Error(w, "there is no such file", http.StatusNotFound)
@@ -131,11 +146,20 @@ func (h *handler) find(r *http.Request) (name string, ok bool) {
 	if fs.ValidPath(name) && !strings.HasSuffix(p, "/") && h.regular(name) {
 		return name, true
 	}
-	// What has an extension was meant as a file: a script that is missing must not come as a page.
-	if path.Ext(name) != "" || !wantsPage(r) {
+	if !h.view(r, name) {
 		return "", false
 	}
 	return "index.html", true
+}
+
+// view reports whether the application shows something at the path.
+func (h *handler) view(r *http.Request, name string) bool {
+	if h.opts.Views != nil {
+		return slices.Contains(h.opts.Views, name)
+	}
+	first, _, _ := strings.Cut(name, "/")
+	// What has an extension was meant as a file: a script that is missing must not come as a page.
+	return path.Ext(name) == "" && !slices.Contains(programs, first) && navigates(r)
 }
 
 func (h *handler) regular(name string) bool {
@@ -143,9 +167,13 @@ func (h *handler) regular(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func wantsPage(r *http.Request) bool {
-	accept := r.Header.Get("Accept")
-	return accept == "" || strings.Contains(accept, "text/html") || strings.Contains(accept, "*/*")
+// navigates reports whether a browser asks for a page to show (https://www.w3.org/TR/fetch-metadata/; older browsers tell it
+// by the types that they accept).
+func navigates(r *http.Request) bool {
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
 // accepts tells whether the header names the coding and does not weigh it 0.

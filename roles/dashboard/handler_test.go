@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -105,13 +106,23 @@ func TestFiles(t *testing.T) {
 		{"/strange.qqq", "", 200, "application/octet-stream", "?"},
 		// Places of the application.
 		{"/trends", "text/html,*/*;q=0.8", 200, html, page},
+		{"/metricsview", "text/html", 200, html, page},
 		{"/a/b/c?d=e.f", "text/html", 200, html, page},
 		{"/media", "text/html", 200, html, page},
 		{"/media/", "text/html", 200, html, page},
 		{"/%ff%00", "text/html", 200, html, page},
 		// What is missing is not a page.
 		{"/main-00000000.js", "*/*", 404, "", ""},
-		{"/api/thing", "application/json", 404, "", ""},
+		{"/thing", "application/json", 404, "", ""},
+		{"/thing", "*/*", 404, "", ""},
+		{"/thing", "", 404, "", ""},
+		// Nor is what programs ask for.
+		{"/metrics", "text/html", 404, "", ""},
+		{"/./metrics/", "text/html", 404, "", ""},
+		{"/api", "text/html", 404, "", ""},
+		{"/api/thing", "text/html", 404, "", ""},
+		{"/events", "text/html", 404, "", ""},
+		{"/debug/pprof/", "text/html", 404, "", ""},
 		{"/styles.css/", "text/html", 404, "", ""},
 		// Outside, and hidden.
 		{"/.env", "text/html", 404, "", ""},
@@ -125,7 +136,7 @@ func TestFiles(t *testing.T) {
 		{"/out.txt", "*/*", 404, "", ""},
 		{"/up/secret.txt", "*/*", 404, "", ""},
 	} {
-		t.Run(tc.path, func(t *testing.T) {
+		t.Run(tc.path+" "+tc.accept, func(t *testing.T) {
 			res, body := ask(t, s, "GET", tc.path, "Accept", tc.accept)
 			if res.StatusCode != tc.status {
 				t.Fatalf("status %d, body %.80q", res.StatusCode, body)
@@ -134,6 +145,7 @@ func TestFiles(t *testing.T) {
 				t.Fatal("a file outside was served")
 			}
 			if tc.status != 200 {
+				plain(t, res)
 				return
 			}
 			if body != tc.body || res.Header.Get("Content-Type") != tc.kind {
@@ -149,6 +161,66 @@ func TestFiles(t *testing.T) {
 	}
 	if res, body := ask(t, s, "HEAD", "/"); res.StatusCode != http.StatusOK || body != "" || res.ContentLength != int64(len(page)) {
 		t.Errorf("HEAD: %d, %d bytes of %d", res.StatusCode, len(body), res.ContentLength)
+	}
+}
+
+// plain holds an error to what a browser cannot take for anything else.
+func plain(t *testing.T, res *http.Response) {
+	t.Helper()
+	if res.Header.Get("Content-Type") != "text/plain; charset=utf-8" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("headers %v", res.Header)
+	}
+}
+
+// A script of the page's that fetches is not a browser that navigates.
+func TestNavigation(t *testing.T) {
+	files, err := OpenDir(buildDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, Options{Files: files})
+	for mode, want := range map[string]int{"navigate": 200, "": 200, "cors": 404, "no-cors": 404, "same-origin": 404} {
+		res, _ := ask(t, s, "GET", "/some/place", "Accept", "text/html", "Sec-Fetch-Mode", mode)
+		if res.StatusCode != want || !strings.Contains(strings.Join(res.Header["Vary"], ","), "Sec-Fetch-Mode") {
+			t.Errorf("%q: %d %v", mode, res.StatusCode, res.Header["Vary"])
+		}
+	}
+}
+
+// Where the views are known nothing else is a page, whoever asks.
+func TestKnownViews(t *testing.T) {
+	files, _ := Embedded()
+	s := serve(t, Options{Files: files, Policy: PolicyOwn, Views: Views()})
+	for _, accept := range []string{"text/html", "*/*", "application/json", ""} {
+		for path, want := range map[string]int{
+			"/": 200, "/line": 200, "/line/": 200, "/trends?room=ops": 200, "/overview": 200,
+			"/metrics": 404, "/api/x": 404, "/events": 404, "/debug/pprof/": 404, "/lines": 404, "/line/x": 404, "/x/line": 404, "/some/place": 404, "/wp-login.php": 404,
+		} {
+			res, body := ask(t, s, "GET", path, "Accept", accept)
+			if res.StatusCode != want {
+				t.Errorf("%s, %q: %d", path, accept, res.StatusCode)
+			}
+			if want == 404 {
+				plain(t, res)
+			} else if !strings.Contains(body, "<title>tbmsock") {
+				t.Errorf("%s: %.80q", path, body)
+			}
+		}
+	}
+}
+
+// The application and its server know the same views.
+func TestViews(t *testing.T) {
+	source, err := os.ReadFile("src/app/prefs.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`VIEWS: readonly View\[\] = \[(.*)\];`).FindSubmatch(source)
+	if m == nil {
+		t.Fatal("prefs.ts names no views")
+	}
+	if got, want := strings.NewReplacer("'", "", " ", "").Replace(string(m[1])), strings.Join(Views(), ","); got != want {
+		t.Errorf("the application has %s, the server %s", got, want)
 	}
 }
 

@@ -121,6 +121,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(panicChild) != "" {
 		os.Exit(panics())
 	}
+	if os.Getenv(busyChild) != "" {
+		os.Exit(spins())
+	}
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)

@@ -27,7 +27,10 @@ var spawner = sync.OnceValue(func() chan<- func() {
 
 // spawn starts a child that ends with the test binary.
 func spawn(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	done := make(chan error, 1)
 	spawner() <- func() { done <- cmd.Start() }
 	return <-done

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 )
@@ -38,36 +36,53 @@ type Options struct {
 	// MaxPending bounds, in bytes, what waits in memory while the disk takes nothing; 64 MiB.
 	MaxPending int
 	Now        func() time.Time // time.Now
-	// Report is told of what goes wrong and what is done about it, once for each trouble, and of its end
-	// (err nil). It must not call the File.
+	// Report is called with each fault and what is done about it, once per fault, and when the fault is over (err nil).
+	// [ErrRemoved] and [ErrTruncated] are faults that another program caused. It must not call the File.
 	Report func(err error, what string)
 }
 
 const defaultPending = 64 << 20
 
-// File is an append-only file of lines. It can be used by several goroutines.
+// File is an append-only file of lines. It can be used by several goroutines. Another program may move, remove or truncate
+// the file while it is open; see look.
 type File struct {
 	opts  Options
-	dir   string
 	place Place // at which it ended when it was opened
 
-	mu      sync.Mutex
-	f       *os.File
-	size    int64     // up to the end of the last whole line
-	period  time.Time // in which the file was begun; zero if files do not age
+	mu sync.Mutex
+	openFile
 	fsync   func(*os.File) error
-	dirty   bool     // written, not yet synced
 	syncBad bool     // that it cannot be synced has been told
 	pending [][]byte // lines that the disk has not taken
 	waiting int      // bytes of them
 	dropped uint64
 	trouble bool
 
+	looked    time.Time // when look was called last
+	lookEvery time.Duration
+
+	blind   bool  // that the path cannot be checked has been reported
+	removed int64 // bytes that were written here and that another program has removed or truncated
+
 	rotateAfter time.Time // when a rotation that failed is tried again; zero: none has
+	sequence    uint64    // of the last file that was closed
 
 	stop    chan struct{}
 	done    sync.WaitGroup
 	packing chan struct{} // asks the packer to look
+}
+
+// openFile is the file that lines are written to.
+type openFile struct {
+	f      *os.File
+	id     os.FileInfo // to recognize it at its path
+	target string      // Options.Path with symbolic links resolved: rotation replaces this file, not the link
+	size   int64       // up to the end of the last whole line
+	begun  int64       // size at which this File began to write to it
+	safe   int64       // size when the file was last seen to have a name; what follows may be in a removed file only
+	period time.Time   // in which the file was begun; zero if files do not age
+	dirty  bool        // written, not yet synced
+	torn   bool        // part of a line stands behind size and could not be cut off yet
 }
 
 // Open opens or makes the file, and appends to it. Half a line at its end, left by a crash, is cut off;
@@ -82,7 +97,7 @@ func Open(opts Options) (f *File, cut int64, err error) {
 	if opts.Report == nil {
 		opts.Report = func(error, string) {}
 	}
-	f = &File{opts: opts, dir: filepath.Dir(opts.Path), fsync: (*os.File).Sync, stop: make(chan struct{}), packing: make(chan struct{}, 1)}
+	f = &File{opts: opts, fsync: (*os.File).Sync, lookEvery: lookEvery, stop: make(chan struct{}), packing: make(chan struct{}, 1)}
 	if cut, err = f.open(); err != nil {
 		return nil, 0, err
 	}
@@ -103,26 +118,21 @@ func Open(opts Options) (f *File, cut int64, err error) {
 // Place is where the file ended when it was opened, if Options.Resume asked for it.
 func (f *File) Place() Place { return f.place }
 
+// open opens or makes the file at the path, which lines go to from then on. After an error f is as it was before.
 func (f *File) open() (cut int64, err error) {
-	// O_APPEND: a line goes to the end whatever else happens to the file.
-	file, err := os.OpenFile(f.opts.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	file, info, err := openLocked(f.opts.Path)
 	if err != nil {
 		return 0, err
 	}
+	before := f.openFile
 	defer func() {
 		if err != nil {
 			_ = file.Close()
+			f.openFile = before
 		}
 	}()
-	if err = lock(file); err != nil {
-		return 0, fmt.Errorf("%s: %w", f.opts.Path, err)
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return 0, err
-	}
 	if !info.Mode().IsRegular() {
-		return 0, fmt.Errorf("%s is no file", f.opts.Path)
+		return 0, fmt.Errorf("%s is not a regular file", f.opts.Path)
 	}
 	if foreign, err := f.foreign(file); err != nil {
 		return 0, err
@@ -138,8 +148,10 @@ func (f *File) open() (cut int64, err error) {
 			return 0, err
 		}
 	}
-	f.f, f.size = file, end
-	f.period = f.periodOf(f.opts.Now())
+	f.openFile = openFile{f: file, id: info, target: resolve(f.opts.Path), size: end, period: f.periodOf(f.opts.Now())}
+	if err = f.dropSecondName(); err != nil {
+		return 0, err
+	}
 	if end > 0 {
 		f.period = f.periodOf(info.ModTime())
 		if f.otherHeader() {
@@ -153,6 +165,7 @@ func (f *File) open() (cut int64, err error) {
 			return 0, err
 		}
 	}
+	f.begun, f.safe = f.size, f.size
 	return cut, nil
 }
 
@@ -204,15 +217,23 @@ func (f *File) periodOf(t time.Time) time.Time {
 func (f *File) Write(line []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.f == nil {
+		return // closed
+	}
 	if len(f.pending) == 0 {
-		if f.f == nil {
-			return // closed
+		var err error
+		if time.Since(f.looked) >= f.lookEvery || f.due(len(line)) {
+			err = f.look()
 		}
-		err := f.put(line)
-		if err == nil {
-			return
+		if err == nil && len(f.pending) == 0 {
+			err = f.put(line)
+			if err == nil {
+				return
+			}
 		}
-		f.told(err)
+		if err != nil {
+			f.told(err)
+		}
 	}
 	if f.waiting+len(line) > f.opts.MaxPending {
 		if f.dropped == 0 {
@@ -223,9 +244,12 @@ func (f *File) Write(line []byte) {
 	}
 	f.pending = append(f.pending, bytes.Clone(line))
 	f.waiting += len(line)
+	if !f.trouble { // it waits only for lines that look has found in a removed file
+		f.retry()
+	}
 }
 
-// told reports the first error of a trouble.
+// told reports the first error of a fault.
 func (f *File) told(err error) {
 	if !f.trouble {
 		f.trouble = true
@@ -248,6 +272,7 @@ func (f *File) tryRotate() {
 	err := f.rotate()
 	told := !f.rotateAfter.IsZero()
 	switch {
+	case err != nil && f.replaced(): // it was moved or removed meanwhile: look opens a new one
 	case err != nil:
 		f.rotateAfter = time.Now().Add(rotatePause)
 		if !told {
@@ -272,10 +297,17 @@ func (f *File) append(line []byte) error {
 	if len(line) == 0 {
 		return nil
 	}
+	if f.torn {
+		if err := f.f.Truncate(f.size); err != nil {
+			return err
+		}
+		f.torn = false
+	}
 	n, err := f.f.Write(line)
 	if err != nil {
 		if n > 0 {
 			if cutErr := f.f.Truncate(f.size); cutErr != nil {
+				f.torn = true
 				err = errors.Join(err, cutErr)
 			}
 		}
@@ -305,9 +337,16 @@ func (f *File) sync() {
 	}
 }
 
-// retry tries what waits, in its order.
+// retry writes what waits, in its order. Where it succeeds, all lines are in a file that has a name.
 func (f *File) retry() {
-	for len(f.pending) > 0 {
+	for {
+		if err := f.look(); err != nil {
+			f.told(err)
+			return
+		}
+		if len(f.pending) == 0 {
+			break
+		}
 		if err := f.put(f.pending[0]); err != nil {
 			f.told(err)
 			return
@@ -316,9 +355,9 @@ func (f *File) retry() {
 		f.pending[0] = nil
 		f.pending = f.pending[1:]
 	}
+	f.pending = nil
 	if f.trouble {
 		f.trouble = false
-		f.pending = nil
 		f.opts.Report(nil, "the disk takes lines again; what waited has been written")
 	}
 }
@@ -351,7 +390,7 @@ func (f *File) keepTime() {
 		if f.dirty && (f.opts.Sync.Interval > 0 || f.syncBad) {
 			f.sync()
 		}
-		if f.due(0) && !time.Now().Before(f.rotateAfter) {
+		if !f.trouble && f.due(0) && !time.Now().Before(f.rotateAfter) {
 			f.tryRotate()
 		}
 		f.mu.Unlock()
@@ -366,8 +405,13 @@ func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.retry()
+	n := f.dropped + uint64(len(f.pending))
+	if f.trouble && links(f.f) == 0 { // what was written last went into a removed file
+		unsafe, _ := f.tail()
+		n += uint64(len(unsafe))
+	}
 	var err error
-	if n := f.dropped + uint64(len(f.pending)); n > 0 {
+	if n > 0 {
 		err = fmt.Errorf("%s: %d lines could not be written", f.opts.Path, n)
 		f.dropped, f.pending = n, nil
 	}
@@ -378,8 +422,3 @@ func (f *File) Close() error {
 
 // ErrInUse is returned by Open if another process has the file open.
 var ErrInUse = errors.New("another process writes this file")
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
-}

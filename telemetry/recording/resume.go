@@ -10,7 +10,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
+	"time"
 
 	"tbmsock/transport"
 )
@@ -22,7 +26,7 @@ type Place struct {
 }
 
 // LastPlace finds the place of the last record that has one in a logger's file, or, if it has none, in the file that was closed
-// last. Half a line at the end does not count.
+// last, by the logger or by another program (see movedFiles). Half a line at the end does not count.
 func LastPlace(path string) (Place, error) {
 	place, err := lastPlaceIn(path)
 	if place.Offset > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -34,14 +38,64 @@ func LastPlace(path string) (Place, error) {
 		} else {
 			place, err = lastPlaceIn(c.path)
 		}
-		if place.Offset > 0 || err != nil {
+		if err != nil {
 			return place, err
 		}
+		if place.Offset > 0 {
+			break
+		}
 	}
-	return Place{}, nil
+	for _, moved := range movedFiles(path) { // the newest first
+		read := lastPlaceIn
+		if filepath.Ext(moved) == ".gz" {
+			if place.Offset > 0 {
+				continue // it would have to be read from its beginning, and the newest ones are not compressed yet
+			}
+			read = lastPlaceThrough
+		}
+		at, err := read(moved)
+		if err == nil && at.Offset > place.Offset && (place.Offset == 0 || at.Journal == place.Journal) {
+			place = at
+		}
+	}
+	return place, nil
 }
 
-// Envelopes notes what stands in a logger's file and in those that it has closed, the oldest first: what a logger that meets
+// movedName is what logrotate adds to a file's name: a number, or a date. A shorter number behind a hyphen may belong to
+// another logger's file.
+var movedName = regexp.MustCompile(`^(\.[0-9]+|-[0-9]{8}[0-9.-]*)(\.gz)?$`)
+
+// movedFiles lists what logrotate, or a person in its way, has made of a logger's file: packets.jsonl.1,
+// packets.jsonl-20260302.gz, …; those that were written last come first.
+func movedFiles(path string) []string {
+	path = resolve(path)
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil
+	}
+	type file struct {
+		path string
+		at   time.Time
+	}
+	var all []file
+	for _, e := range entries {
+		added, ok := strings.CutPrefix(e.Name(), filepath.Base(path))
+		if !ok || !movedName.MatchString(added) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			all = append(all, file{filepath.Join(filepath.Dir(path), e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b file) int { return b.at.Compare(a.at) })
+	paths := make([]string, len(all))
+	for i := range all {
+		paths[i] = all[i].path
+	}
+	return paths
+}
+
+// Envelopes notes what stands in a logger's file and in those that it has closed, or others have moved: what a logger that meets
 // another journal need not write again. What cannot be read is left out, and told in the error.
 func Envelopes(ctx context.Context, path string, seen *transport.Tracker) error {
 	add := func(r *Record) {
@@ -50,7 +104,11 @@ func Envelopes(ctx context.Context, path string, seen *transport.Tracker) error 
 		}
 	}
 	var errs []error
-	for _, c := range append(closedFiles(path), closedFile{path: path}) {
+	var moved []closedFile
+	for _, name := range slices.Backward(movedFiles(path)) {
+		moved = append(moved, closedFile{path: name})
+	}
+	for _, c := range slices.Concat(moved, closedFiles(path), []closedFile{{path: path}}) {
 		err := eachRecord(ctx, c.path, add)
 		if errors.Is(err, fs.ErrNotExist) && !c.packed {
 			err = eachRecord(ctx, c.path+".gz", add) // it has been compressed meanwhile

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -151,5 +152,48 @@ func TestEnvelopesOfAllFiles(t *testing.T) {
 		if err := Envelopes(stopped, path, &seen); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: stopped, it gives %v", ext, err)
 		}
+	}
+}
+
+// Another program has moved the file, and nothing has been written to the new one: a logger that is started again goes on
+// behind the moved one. It would begin anew, and what was sent while it did not run would be missing.
+func TestLastPlaceInAMovedFile(t *testing.T) {
+	at := func(offset int) string {
+		return fmt.Sprintf("{\"event\":\"e\",\"offset\":%d,\"journal\":\"a\"}\n", offset)
+	}
+	for _, tc := range []struct {
+		name  string
+		files map[string]string // beside the open one, the oldest first by name
+		want  uint64
+	}{
+		{"logrotate", map[string]string{"p.jsonl.1": at(9), "p.jsonl.2": at(5)}, 9},
+		{"logrotate with dates", map[string]string{"p.jsonl-20260301": at(5), "p.jsonl-20260302": at(9)}, 9},
+		{"a closed file is older", map[string]string{"p-000001-20260302T060000.000Z.jsonl": at(5), "p.jsonl.1": at(9)}, 9},
+		{"a closed file is newer", map[string]string{"p-000001-20260302T060000.000Z.jsonl": at(9), "p.jsonl.1": at(5)}, 9},
+		{"compressed", map[string]string{"p.jsonl.1.gz": at(9)}, 9},
+		{"files of others", map[string]string{"p.jsonl.bad": at(9), "p2.jsonl": at(9), "p-2.jsonl": at(9), "p.jsonl-2": at(9), "p.jsonl.new": at(9), "p.jsonl.1.xz": at(9), "p.jsonl.2": "no record\n"}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "p.jsonl")
+			for name, text := range tc.files {
+				b := []byte(text)
+				if filepath.Ext(name) == ".gz" {
+					var packed bytes.Buffer
+					z := gzip.NewWriter(&packed)
+					_, _ = z.Write(b)
+					_ = z.Close()
+					b = packed.Bytes()
+				}
+				if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f := open(t, Options{Path: path, Resume: true})
+			defer shut(t, f)
+			if got := f.Place().Offset; got != tc.want {
+				t.Errorf("the place is %d, want %d", got, tc.want)
+			}
+		})
 	}
 }

@@ -23,6 +23,12 @@ func TestClosedFilesByTheirNames(t *testing.T) {
 			[]string{"packets" + stamp + ".jsonl.gz.part", "packets" + stamp + ".csv", "packets-old.jsonl", "packets" + stamp + ".02.jsonl", "packets" + stamp + ".x.jsonl", "packets-20269902T060000.000Z.jsonl"},
 		},
 		{
+			"numbers count before times, and files without one come first", "packets.jsonl",
+			[]string{"packets" + stamp + ".jsonl", "packets-000002-20260303T060000.000Z.jsonl.gz", "packets-000010" + stamp + ".jsonl", "packets-1000000" + stamp + ".jsonl"},
+			[]string{"packets-000000" + stamp + ".jsonl", "packets-3" + stamp + ".jsonl", "packets-0000003" + stamp + ".jsonl", "packets-000003" + stamp + ".2.jsonl",
+				"packets-000003-000004" + stamp + ".jsonl", "packets-000003-old.jsonl"},
+		},
+		{
 			"without an extension", "packets",
 			[]string{"packets" + stamp, "packets" + stamp + ".2", "packets" + stamp + ".3.gz"},
 			[]string{"packets" + stamp + ".jsonl", "packets" + stamp + ".gz.gz", "packets" + stamp + ".gz.part", "packets.gz"},
@@ -99,5 +105,30 @@ func TestClosedFilesAreCompressedOnce(t *testing.T) {
 		if got != want || slices.ContainsFunc(files, func(n string) bool { return strings.Contains(n, ".gz.gz") }) {
 			t.Errorf("%q hold %q", files, got)
 		}
+	}
+}
+
+// With the clock set back, a file that was closed later had the earlier name: --keep 2 removed the newer files, and a logger
+// went on behind an older one.
+func TestClosedFilesKeepTheirOrderWhenTheClockIsSetBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "packets.jsonl")
+	c := newClock()
+	f := open(t, Options{Path: path, MaxBytes: 40, Plain: true, Keep: 2, Now: c.now})
+	for i, step := range []time.Duration{0, 240 * time.Hour, -48 * time.Hour, -240 * time.Hour, time.Hour, -time.Minute} {
+		c.add(step)
+		f.Write(fmt.Appendf(nil, "{\"event\":\"e\",\"offset\":%d,\"journal\":\"a\"}\n", i+1))
+		eventually(t, "the oldest are removed", func() bool { return len(closedFiles(path)) == min(i, 2) })
+	}
+	shut(t, f)
+	for i, c := range closedFiles(path) {
+		if b, err := os.ReadFile(c.path); err != nil || !strings.Contains(string(b), fmt.Sprintf(`"offset":%d,`, 4+i)) {
+			t.Errorf("kept file %d is %s: %q, %v", i, c.path, b, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if place, err := LastPlace(path); err != nil || place.Offset != 5 {
+		t.Errorf("the last closed file ends at %+v, %v", place, err)
 	}
 }

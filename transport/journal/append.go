@@ -81,7 +81,7 @@ func (j *Journal) keyOf(source, boot string) key {
 // write is the one goroutine that writes the journal.
 func (j *Journal) write(ctx context.Context) {
 	defer j.writer.Done()
-	poll := time.NewTicker(time.Second)
+	poll := time.NewTicker(j.opts.poll)
 	defer poll.Stop()
 	var saved time.Time // when storing the table failed last
 	polls := 0
@@ -102,6 +102,7 @@ func (j *Journal) write(ctx context.Context) {
 			if j.ill && j.queue.empty() { // otherwise what waits shows it
 				j.probe(ctx)
 			}
+			j.age(ctx)
 			continue
 		case <-j.stop:
 			stopping = true
@@ -124,7 +125,7 @@ func (j *Journal) write(ctx context.Context) {
 		due := j.unsaved.blocks >= saveBlocks || j.unsaved.bytes >= min(saveBytes, j.opts.RetainBytes/4)
 		due = due && time.Since(saved) > saveAgain
 		done := stopping && len(batch) == 0
-		due = due || done && j.unsaved.blocks > 0
+		due = due || done && (j.unsaved.blocks > 0 || j.keepsAge() && j.table.applied > 0 && j.lived() > time.Second)
 		j.mu.Unlock()
 		if due {
 			if err := j.save(ctx); err != nil {
@@ -331,7 +332,7 @@ func (j *Journal) prepare(batch []*waiting) *attempt {
 	}
 	var next *attempt
 	if len(fresh) > 0 {
-		next = j.attempt(fresh, now)
+		next = j.attempt(fresh)
 	}
 	j.pending = next
 	j.mu.Unlock()
@@ -351,12 +352,12 @@ func (j *Journal) prepare(batch []*waiting) *attempt {
 }
 
 // attempt makes a block. j.mu is held.
-func (j *Journal) attempt(batch []*waiting, now time.Time) *attempt {
+func (j *Journal) attempt(batch []*waiting) *attempt {
 	j.ids++
 	b := &block{
 		base:    j.table.next,
 		count:   uint64(len(batch)),
-		stored:  time.Unix(0, max(now.UnixNano(), j.table.stored)).UTC(),
+		stored:  j.stamp(),
 		node:    j.opts.Node,
 		id:      j.ids,
 		seq:     j.table.applied + 1,

@@ -108,7 +108,9 @@ func newEmbedded(opts Options) (*embedded, error) {
 	case opts.readOnly:
 		m.root, err = makeMirror(m.dir, opts.Stream)
 	default:
-		err = m.dropDamaged()
+		if err = m.dropDamaged(); err == nil {
+			err = m.liftAge()
+		}
 	}
 	if err != nil {
 		_ = lock.Close()

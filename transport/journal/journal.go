@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tbmsock/transport"
 )
@@ -41,6 +42,9 @@ type Journal struct {
 
 	reading chan struct{}         // a place for each who may read the stream now
 	lastKey atomic.Pointer[named] // of the latest Append
+
+	ageing ageing
+	turned time.Time // when a step back of the clock was told last
 
 	ill    bool // what OnHealth was told last; the writer's
 	unread bool // loading it again has failed; the writer's
@@ -95,6 +99,7 @@ func open(ctx context.Context, opts Options) (*Journal, error) {
 	_, _ = rand.Read(id[:]) // never fails
 	j.ids = binary.LittleEndian.Uint64(id[:])
 	j.queue.init(opts.QueueBytes)
+	j.ageing.elapsed = opts.elapsed()
 	// Blocks that come before the table is there are read again by load.
 	j.store = &store{opts: opts, onLive: j.live, onLost: j.lost}
 	if err := j.store.open(ctx); err != nil {
@@ -197,6 +202,7 @@ func (j *Journal) apply(b *block) {
 	if b.base < j.table.next && j.table.applied+1 == b.seq && len(j.cache) > 0 {
 		j.opts.OnWarning(fmt.Sprintf("block %d begins at offset %d, which was given before: somebody else writes to stream %s", b.seq, b.base, j.opts.Stream))
 	}
+	j.tellTurn(b)
 	j.table.apply(b)
 	j.unsaved.blocks++
 	j.unsaved.bytes += int64(b.size)

@@ -68,7 +68,8 @@ func (j *Journal) load(ctx context.Context) error {
 		// table says of them is no longer so, but for their offsets: nobody gets those again.
 		j.opts.OnWarning(fmt.Sprintf("the journal has lost %d blocks that it had written, as happens when the power fails before an fsync; it is read as a whole", x.missing+max(t.applied, x.last)-x.last))
 		lost := newTable()
-		lost.next, lost.stored = t.next, t.stored
+		lost.next = t.next
+		lost.keepAges(t, x.last)
 		t, rebuilt = lost, true
 	}
 	t.missing, t.id = x.missing, x.id
@@ -83,11 +84,12 @@ func (j *Journal) load(ctx context.Context) error {
 	if j.table != nil && j.table.id == x.id {
 		// It is read again, having gone back: what was given once is not given again.
 		next, rebuilt = max(next, j.table.next, j.given), true
-		t.stored = max(t.stored, j.table.stored)
+		t.keepAges(j.table, x.last)
 	}
 	j.table, j.cache, j.cached, j.unsaved, j.marks = t, nil, 0, extentOf{}, nil
 	j.first.seq, j.first.offset = 0, 0
 	j.loading, j.given = true, next
+	j.ageing.saved = t.lived
 	j.loads++
 	j.mu.Unlock()
 	if err := j.warm(ctx, x.first); err != nil {
@@ -285,13 +287,15 @@ func (j *Journal) save(ctx context.Context) error {
 		j.mu.Unlock()
 		return nil // what is not read yet would be missing
 	}
-	data, was := j.table.marshal(), j.unsaved
+	j.countLived()
+	data, was, lived := j.table.marshal(), j.unsaved, j.table.lived
 	j.mu.Unlock()
 	if err := j.store.saveTable(ctx, data); err != nil {
 		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.ageing.saved = lived
 	j.unsaved.blocks -= was.blocks
 	j.unsaved.bytes -= was.bytes
 	return nil

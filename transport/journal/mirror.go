@@ -14,9 +14,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// A server that opens a journal gives up what is older than its age limit, writes its index anew and mends what is damaged. So one that is
-// only to be read is served from a mirror: a directory within the journal's own, in which the files that no server writes to any more
-// are links, the others copies, and no age is a limit.
+// A server that opens a journal writes its index anew and mends what is damaged. So one that is only to be read is served from a
+// mirror: a directory within the journal's own, in which the files that no server writes to any more are links, the others copies.
 const mirrorPrefix = "reading-"
 
 // makeMirror needs the lock of the directory.
@@ -129,9 +128,9 @@ func metaSum(data []byte, stream string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// liftAge lets the entries of a mirror be of any age.
-func liftAge(mirror, stream string) error {
-	meta, sum, err := metaFiles(mirror, stream)
+// liftAge takes the limit of age, which journals of earlier versions have, out of a stream's settings.
+func liftAge(dir, stream string) error {
+	meta, sum, err := metaFiles(dir, stream)
 	if err != nil {
 		return err
 	}
@@ -142,6 +141,9 @@ func liftAge(mirror, stream string) error {
 	var settings map[string]json.RawMessage
 	if err := json.Unmarshal(data, &settings); err != nil {
 		return fmt.Errorf("%s: %w", meta, err)
+	}
+	if string(settings["max_age"]) == "0" {
+		return nil
 	}
 	settings["max_age"] = json.RawMessage("0")
 	if data, err = json.Marshal(settings); err != nil {
@@ -155,4 +157,12 @@ func liftAge(mirror, stream string) error {
 		return err
 	}
 	return os.WriteFile(sum, []byte(checksum), 0o600)
+}
+
+// liftAge lets the server give up nothing by the wall clock as it starts, before its settings can be changed.
+func (m *embedded) liftAge() error {
+	if err := liftAge(m.root, m.opts.Stream); !errors.Is(err, ErrNoJournal) {
+		return err
+	}
+	return nil
 }

@@ -15,8 +15,10 @@ type Options struct {
 
 	Node string // name of this server in the journal; default: made up
 
-	RetainAge   time.Duration // 72 h; entries older than this are given up
-	RetainBytes int64         // 4 GiB (Memory: 256 MiB); beyond it the oldest are given up
+	// RetainAge is the age from which on entries are given up; 72 h. It counts the time for which the journal was open, and
+	// not that of a wall clock that may have been wrong; with a URL it is NATS's, by the clocks of the NATS servers.
+	RetainAge   time.Duration
+	RetainBytes int64 // 4 GiB (Memory: 256 MiB); beyond it the oldest are given up
 	// RefuseWhenFull refuses new entries at RetainBytes, where otherwise the oldest are given up.
 	RefuseWhenFull bool
 
@@ -43,8 +45,13 @@ type Options struct {
 	// call the journal.
 	OnWarning func(string)
 
-	readOnly bool
+	// Now reads the wall clock, which stamps entries; time.Now.
+	Now func() time.Time
 
+	readOnly bool
+	elapsed  func() time.Duration // of a steady clock
+
+	poll      time.Duration // 1 s; how often the writer looks for what does not come by itself
 	stall     time.Duration // 30 s; how long opening may stand still, for instance without a leader
 	tellAfter time.Duration // 5 s; how often it is told that the journal is being read
 	// brokenFor is how long the entries behind a refused one are refused too: time enough to resend it, and little for those who
@@ -112,6 +119,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 4 << 20
 	}
+	if o.poll == 0 {
+		o.poll = time.Second
+	}
 	if o.stall == 0 {
 		o.stall = setUpTimeout
 	}
@@ -123,6 +133,13 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.tellAfter == 0 {
 		o.tellAfter = 5 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.elapsed == nil {
+		began := time.Now()
+		o.elapsed = func() time.Duration { return time.Since(began) }
 	}
 	if o.OnHealth == nil {
 		o.OnHealth = func(error) {}

@@ -103,7 +103,7 @@ func (j *Journal) Locate(ctx context.Context, start transport.JournalStart) (uin
 	case start.Offset > 0:
 		return max(start.Offset, first), nil
 	case !start.Time.IsZero():
-		b, err := j.search(ctx, func(b *block) bool { return !b.stored.Before(start.Time) })
+		b, err := j.firstSince(ctx, start.Time)
 		if err != nil {
 			return 0, err
 		}

@@ -152,7 +152,8 @@ func TestReadingAsAWholeTakesItsTime(t *testing.T) {
 				appendOK(t, j, big("a", seq, fetchBytes))
 			}
 			j.mu.Lock()
-			j.unsaved = extentOf{} // as when the process is killed
+			// As when the process is killed.
+			j.unsaved, j.opts.elapsed = extentOf{}, func() time.Duration { return 0 }
 			j.mu.Unlock()
 			closeJournal(t, j)
 			told := make(chan string, 100)

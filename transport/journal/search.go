@@ -33,26 +33,36 @@ func (j *Journal) mark(b *block) {
 	j.marks = slices.Insert(j.marks, i, &block{base: b.base, count: b.count, stored: b.stored, seq: b.seq})
 }
 
-// narrow looks among the marks: first and last are what is left to be searched, and best is the first known block for which found is
-// true. Those before first are forgotten.
+// narrow looks among the marks of blocks from first to last: it returns what is left to be searched, and best, the first
+// known block for which found is true.
 func (j *Journal) narrow(first, last uint64, found func(*block) bool) (uint64, uint64, *block) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	gone, _ := slices.BinarySearchFunc(j.marks, first, func(m *block, seq uint64) int { return cmp.Compare(m.seq, seq) })
-	j.marks = slices.Delete(j.marks, 0, gone)
-	i, _ := slices.BinarySearchFunc(j.marks, true, func(m *block, _ bool) int {
+	bySeq := func(m *block, seq uint64) int { return cmp.Compare(m.seq, seq) }
+	from, _ := slices.BinarySearchFunc(j.marks, first, bySeq)
+	to, _ := slices.BinarySearchFunc(j.marks, last+1, bySeq)
+	within := j.marks[from:max(to, from)]
+	i, _ := slices.BinarySearchFunc(within, true, func(m *block, _ bool) int {
 		if found(m) {
 			return 0
 		}
 		return -1
 	})
 	if i > 0 {
-		first = j.marks[i-1].seq + 1
+		first = within[i-1].seq + 1
 	}
-	if i < len(j.marks) && j.marks[i].seq <= last {
-		return first, j.marks[i].seq - 1, j.marks[i]
+	if i < len(within) {
+		return first, within[i].seq - 1, within[i]
 	}
 	return first, last, nil
+}
+
+// forgetMarks forgets those before the first block of the stream.
+func (j *Journal) forgetMarks(first uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	gone, _ := slices.BinarySearchFunc(j.marks, first, func(m *block, seq uint64) int { return cmp.Compare(m.seq, seq) })
+	j.marks = slices.Delete(j.marks, 0, gone)
 }
 
 // search returns the head of the first block in the stream for which found says true; that must be so of
@@ -62,7 +72,13 @@ func (j *Journal) search(ctx context.Context, found func(*block) bool) (*block, 
 	if err != nil {
 		return nil, err
 	}
-	first, last, best := j.narrow(x.first, x.last, found)
+	j.forgetMarks(x.first)
+	return j.searchIn(ctx, x.first, x.last, found)
+}
+
+// searchIn is search among the blocks from first to last.
+func (j *Journal) searchIn(ctx context.Context, first, last uint64, found func(*block) bool) (*block, error) {
+	first, last, best := j.narrow(first, last, found)
 	for first <= last {
 		middle := first + (last-first)/2
 		b, err := j.head(ctx, middle)

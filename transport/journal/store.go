@@ -255,10 +255,11 @@ func (s *store) makeStreams(ctx context.Context, js jetstream.JetStream) error {
 	}
 	blocks := func(c *jetstream.StreamConfig) {
 		c.Subjects = []string{s.blockSubject()}
-		c.MaxAge, c.MaxBytes, c.Discard = s.opts.RetainAge, s.opts.RetainBytes, discard
+		c.MaxAge, c.MaxBytes, c.Discard = 0, s.opts.RetainBytes, discard // see age.go
 		c.Duplicates = min(2*time.Minute, s.opts.RetainAge)
 		c.AllowDirect = true
 		if s.embedded == nil {
+			c.MaxAge = s.opts.RetainAge
 			c.RePublish = &jetstream.RePublish{Source: s.blockSubject(), Destination: s.liveSubject()}
 		}
 	}

@@ -103,3 +103,21 @@ func (s *store) request(ctx context.Context, m *nats.Msg) (uint64, error) {
 	}
 	return 0, fmt.Errorf("%w: %s", transport.ErrJournalUnavailable, ack.Error.Description)
 }
+
+// purge deletes the blocks up to the message with sequence number upTo.
+func (s *store) purge(ctx context.Context, upTo uint64) error {
+	_, js, err := s.conn()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.AppendTimeout)
+	defer cancel()
+	stream, err := js.Stream(ctx, s.opts.Stream)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", transport.ErrJournalUnavailable, err)
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -90,8 +91,11 @@ type table struct {
 	applied uint64 // sequence number in the stream
 	next    uint64 // offset of the next entry
 	stored  int64  // time of the latest block, Unix nanoseconds
-	missing uint64 // messages that the stream lacked when it was read
-	id      string // of the journal
+	eras    []era  // between steps back of the clock, the oldest first
+	lived   time.Duration
+	ages    []ageMark // the oldest first
+	missing uint64    // messages that the stream lacked when it was read
+	id      string    // of the journal
 	runs    map[key]*run
 
 	recent map[place]uint64 // offset of the latest entries
@@ -140,6 +144,7 @@ func (t *table) apply(b *block) {
 		t.remember(place{k, e.Seq}, e.Offset)
 	}
 	t.applied, t.next, t.stored = b.seq, b.next(), b.stored.UnixNano()
+	t.addStamp(b.seq, t.stored)
 }
 
 // recall takes the offsets of a block's entries, which are in the table already.
@@ -193,7 +198,12 @@ func (t *table) byAge() []key {
 //	  repeated Run run = 5;
 //	  uint64 missing = 6;      // messages that the stream lacks between its first and its last
 //	  string id = 7;           // of the journal, which the stream's settings have too
+//	  repeated Era era = 8;    // where blocks stand whose times do not decrease
+//	  sfixed64 lived = 9;      // nanoseconds for which a server has had the journal open
+//	  repeated Age age = 10;
 //	}
+//	message Era { uint64 seq = 1; sfixed64 first = 2; sfixed64 last = 3; bool mixed = 4; }
+//	message Age { sfixed64 lived = 1; uint64 seq = 2; }
 //	message Run {
 //	  bytes key = 1; uint64 vague = 2; uint64 last = 3;
 //	  repeated uint64 spans = 4 [packed];  // lowest, length - 1, hole before the next - 1, length - 1, ...
@@ -208,6 +218,9 @@ const (
 	tableFieldRun
 	tableFieldMissing
 	tableFieldID
+	tableFieldEra
+	tableFieldLived
+	tableFieldAge
 )
 
 const (
@@ -232,6 +245,7 @@ func (t *table) marshal() []byte {
 	dst = number(dst, tableFieldMissing, t.missing)
 	dst = protowire.AppendTag(dst, tableFieldID, protowire.BytesType)
 	dst = protowire.AppendString(dst, t.id)
+	dst = t.appendTimes(dst)
 	var buf, spans []byte
 	for _, k := range slices.Backward(t.byAge()) {
 		r := t.runs[k]
@@ -278,6 +292,12 @@ func parseTable(data []byte) (*table, error) {
 			t.missing = u
 		case num == tableFieldID && kind == protowire.BytesType:
 			t.id = string(v)
+		case num == tableFieldEra && kind == protowire.BytesType:
+			return t.parseEra(v)
+		case num == tableFieldLived && kind == protowire.Fixed64Type:
+			t.lived = time.Duration(u)
+		case num == tableFieldAge && kind == protowire.BytesType:
+			return t.parseAge(v)
 		case num == tableFieldRun && kind == protowire.BytesType:
 			return t.parseRun(v)
 		}
@@ -285,6 +305,9 @@ func parseTable(data []byte) (*table, error) {
 	})
 	if err == nil && (!magic || t.next == 0) {
 		err = fmt.Errorf("unknown form")
+	}
+	if err == nil {
+		err = t.checkTimes()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("journal: table: %w", err)

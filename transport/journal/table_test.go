@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 // The table against a plain set, over seqs that come in order, with holes, late and twice.
 func TestTableKnowsEachSeq(t *testing.T) {
 	for seed := range uint64(200) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
+		rnd, times := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
 		tab := newTable()
 		naive := map[place]bool{}
 		k := keyOf("tbm-1", "b")
@@ -52,8 +53,13 @@ func TestTableKnowsEachSeq(t *testing.T) {
 				t.Fatalf("seed %d, step %d: seq %d: table says %t", seed, i, seq, has)
 			}
 			if !has {
-				b := &block{base: tab.next, count: 1, seq: tab.applied + 1, stored: time.Now(), entries: []transport.JournalEntry{{Offset: tab.next, Source: "tbm-1", Boot: "b", Seq: seq}}}
+				b := &block{base: tab.next, count: 1, seq: tab.applied + 1, stored: time.Unix(int64(seq)-times.Int64N(50), 0),
+					entries: []transport.JournalEntry{{Offset: tab.next, Source: "tbm-1", Boot: "b", Seq: seq}}}
 				tab.apply(b)
+				tab.lived += time.Second
+				if times.IntN(20) == 0 && len(tab.ages) < maxAges {
+					tab.ages = append(tab.ages, ageMark{tab.lived, tab.applied})
+				}
 				naive[p] = true
 			}
 			if rnd.IntN(50) == 0 { // as over a restart
@@ -61,7 +67,8 @@ func TestTableKnowsEachSeq(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if next.applied != tab.applied || next.next != tab.next || next.stored != tab.stored || !reflect.DeepEqual(next.runs, tab.runs) {
+				if next.applied != tab.applied || next.next != tab.next || next.stored != tab.stored || !reflect.DeepEqual(next.runs, tab.runs) ||
+					next.lived != tab.lived || !slices.Equal(next.eras, tab.eras) || !slices.Equal(next.ages, tab.ages) {
 					t.Fatalf("seed %d: %+v became %+v", seed, tab.runs[k], next.runs[k])
 				}
 				tab = next
@@ -124,9 +131,9 @@ func fieldAndEntry(n protowire.Number, v uint64) []byte {
 
 // A message of somebody else's with two counts ended the process, on every node, and again at every start.
 func TestBlockWithTwoCounts(t *testing.T) {
-	j := &Journal{opts: Options{Node: "n"}, table: newTable()}
+	j := &Journal{opts: Options{Node: "n", Now: time.Now}, table: newTable()}
 	e := entry("tbm-1", "b", 1)
-	block := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}}, time.Unix(1, 0)).data
+	block := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}}).data
 	for _, c := range []struct {
 		name string
 		more []byte
@@ -164,10 +171,10 @@ func TestBlockTakesWhatItHolds(t *testing.T) {
 
 // FuzzBlock: whatever stands in the stream, reading it neither panics nor makes entries up.
 func FuzzBlock(f *testing.F) {
-	j := &Journal{opts: Options{Node: "n"}, table: newTable()}
+	j := &Journal{opts: Options{Node: "n", Now: time.Now}, table: newTable()}
 	e := entry("tbm-1", "b", 1)
 	e.Room, e.Value.Attachments = "ops", [][]byte{{1}, nil}
-	p := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}}, time.Unix(1, 0))
+	p := j.attempt([]*waiting{{entry: e, data: appendEntry(nil, &e)}})
 	f.Add(p.data)
 	f.Add([]byte{})
 	f.Add(append(bytes.Clone(p.data), fieldAndEntry(blockFieldCount, 2)...))
@@ -192,6 +199,31 @@ func FuzzBlock(f *testing.F) {
 		}
 		if head, err := parseBlock(data, false); err != nil || head.base != b.base || head.count != b.count {
 			t.Fatalf("head %+v, %v", head, err)
+		}
+	})
+}
+
+// FuzzTable: whatever stands in place of the table, reading it does not panic, and what is taken is written as it was.
+func FuzzTable(f *testing.F) {
+	tab := newTable()
+	tab.id, tab.lived, tab.ages = "id", time.Hour, []ageMark{{time.Minute, 1}}
+	for i, stored := range []int64{5, 7, 3} {
+		tab.apply(&block{base: tab.next, count: 1, seq: uint64(i + 1), stored: time.Unix(stored, 0),
+			entries: []transport.JournalEntry{{Offset: tab.next, Source: "tbm-1", Boot: "b", Seq: uint64(2*i + 1)}}})
+	}
+	f.Add(tab.marshal())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tab, err := parseTable(data)
+		if err != nil {
+			return
+		}
+		again, err := parseTable(tab.marshal())
+		if err != nil {
+			t.Fatalf("%+v cannot be read again: %v", tab, err)
+		}
+		if again.applied != tab.applied || again.lived != tab.lived || !slices.Equal(again.eras, tab.eras) || !slices.Equal(again.ages, tab.ages) {
+			t.Errorf("%+v became %+v", tab, again)
 		}
 	})
 }

@@ -23,7 +23,9 @@ func (s *Spool) Append(records ...[]byte) (n int, err error) {
 	waiting := 0 // records in buf
 	s.buf = s.buf[:0]
 	flush := func() error {
-		if err := s.flush(waiting); err != nil {
+		err := s.withRoom(func() error { return s.flush(waiting) })
+		s.buf = s.buf[:0]
+		if err != nil {
 			return err
 		}
 		n, waiting = n+waiting, 0
@@ -47,7 +49,7 @@ func (s *Spool) Append(records ...[]byte) (n int, err error) {
 			if err := flush(); err != nil {
 				return n, s.failed(err)
 			}
-			if err := s.begin(); err != nil {
+			if err := s.withRoom(s.begin); err != nil {
 				return n, s.failed(err)
 			}
 		}
@@ -71,6 +73,28 @@ func (s *Spool) failed(err error) error {
 		return err
 	}
 	return fmt.Errorf("spool in %s: %w", s.opts.Dir, hint(err))
+}
+
+// withRoom calls write, and once more if it fails and acknowledged records could be removed. It must be called with
+// s.write held.
+func (s *Spool) withRoom(write func() error) error {
+	err := write()
+	if err == nil {
+		s.short = false
+		return nil
+	}
+	s.short = true
+	freed, removeErr := s.reclaim()
+	if removeErr != nil {
+		return errors.Join(err, removeErr)
+	}
+	if !freed {
+		return err
+	}
+	if err = write(); err == nil {
+		s.short = false
+	}
+	return err
 }
 
 func (s *Spool) used() int64 {
@@ -117,10 +141,15 @@ func (s *Spool) begin() error {
 	return nil
 }
 
-// flush writes the records in buf whole, or not at all.
+// flush writes the records in buf whole, or not at all; buf stays as it is.
 func (s *Spool) flush(records int) error {
 	if records == 0 {
 		return nil
+	}
+	if s.active == nil { // it has been discarded to make room
+		if err := s.begin(); err != nil {
+			return err
+		}
 	}
 	seg := s.segs[len(s.segs)-1]
 	_, err := s.active.WriteAt(s.buf, seg.size)
@@ -135,7 +164,6 @@ func (s *Spool) flush(records int) error {
 			s.fresh = true // what stands behind its end does not count: the next segment begins there
 			err = errors.Join(err, cutErr)
 		}
-		s.buf = s.buf[:0]
 		return err
 	}
 	s.unsynced = s.opts.SyncInterval > 0
@@ -145,7 +173,6 @@ func (s *Spool) flush(records int) error {
 	s.bytes += int64(len(s.buf))
 	s.next += uint64(records)
 	s.stats.Appended += uint64(records)
-	s.buf = s.buf[:0]
 	if cap(s.buf) > 1<<20 {
 		s.buf = nil // a burst's
 	}
@@ -194,6 +221,40 @@ func (s *Spool) trim() error {
 			return err
 		}
 	}
+}
+
+// reclaim removes the segments of which everything is acknowledged, the active one too: on a disk without room the next
+// one could not be begun otherwise. freed reports whether there was any. It must be called with s.write held.
+func (s *Spool) reclaim() (freed bool, err error) {
+	before := s.used()
+	if err := s.trim(); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	done, segs := s.base == s.next, s.segs
+	s.mu.Unlock()
+	if done && len(segs) == 1 && s.active != nil && (s.fresh || segs[0].size > int64(len(magic))) {
+		if err := s.discard(segs[0]); err != nil {
+			return false, err
+		}
+	}
+	return s.used() < before, nil
+}
+
+// discard removes the active segment. Where a file that is being read cannot be removed, it is emptied.
+func (s *Spool) discard(seg *segment) error {
+	emptyErr := s.active.Truncate(int64(len(magic)))
+	_ = s.active.Close() // nothing in it matters any more
+	s.active, s.fresh, s.unsynced = nil, false, false
+	err := s.remove(seg)
+	if err == nil || emptyErr != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes -= seg.size - int64(len(magic))
+	seg.size = int64(len(magic))
+	return nil
 }
 
 // remove removes the oldest segment. s.write is held.

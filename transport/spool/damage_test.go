@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -225,22 +226,37 @@ func TestAckFile(t *testing.T) {
 	put(t, s, 1, 10)
 	ack(t, s, take(t, s, 1, 5)...)
 	shut(t, s)
+	m := mark{dir: opts.Dir}
+	if p, ok, err := m.load(); p != 6 || !ok || err != nil {
+		t.Fatalf("position %d, %v, %v", p, ok, err)
+	}
 	whole, err := os.ReadFile(filepath.Join(opts.Dir, ackName))
-	if err != nil || !strings.HasPrefix(string(whole), "acknowledged below 6 ") {
+	if err != nil || len(whole) != 2*markSlot {
 		t.Fatalf("%q, %v", whole, err)
 	}
-	for n := range whole {
+	text := len(positionText(6))
+	latest := (1 - m.slot) * markSlot
+	reopen := func(what string, ack []byte, want Recovered) {
+		t.Helper()
 		dir := copyOf(t, opts.Dir)
-		if err := os.WriteFile(filepath.Join(dir, ackName), whole[:n], 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, ackName), ack, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s, found := openSpool(t, Options{Dir: dir})
-		if !found.AckLost || found.Records != 10 {
-			t.Fatalf("%d bytes of it: found %+v", n, found)
+		if want.Bytes = found.Bytes; found != want {
+			t.Fatalf("%s: found %+v, want %+v", what, found, want)
 		}
-		take(t, s, 1, 10)
+		take(t, s, 11-int(want.Records), 10)
 		shut(t, s)
 	}
+	for n := range text {
+		reopen(fmt.Sprintf("%d bytes of a single slot", n), whole[latest:][:n], Recovered{Records: 10, AckLost: true})
+		torn := slices.Clone(whole) // by a power cut, while the other slot was written
+		copy(torn[m.slot*markSlot:][:markSlot], make([]byte, markSlot))
+		copy(torn[m.slot*markSlot:], positionText(8)[:n])
+		reopen(fmt.Sprintf("%d bytes of the next position", n), torn, Recovered{Records: 5})
+	}
+	reopen("the form of earlier versions", positionText(6), Recovered{Records: 5})
 	// A power cut took the records, not the position: it is not used again.
 	if err := os.Truncate(segmentFiles(t, opts.Dir)[0], int64(len(magic))); err != nil {
 		t.Fatal(err)

@@ -25,10 +25,13 @@ type Spool struct {
 	active   *os.File // nil: none yet
 	fresh    bool     // the active segment may not be written to any more: a new one is due
 	unsynced bool
-	syncBad  bool // has been told
+	short    bool // the disk has refused the last write
+	mark     mark
 	saved    uint64
-	saveBad  bool // has been told
 	buf      []byte
+
+	// Troubles that have been reported.
+	syncBad, saveBad, removeBad bool
 
 	reading reader
 
@@ -62,6 +65,7 @@ func Open(opts Options) (*Spool, Recovered, error) {
 	}
 	s := &Spool{
 		opts:    opts,
+		mark:    mark{dir: opts.Dir},
 		segment: min(max(opts.MaxBytes/64, minSegment), maxSegment),
 		stop:    make(chan struct{}),
 		acked:   map[uint64]struct{}{},
@@ -73,6 +77,7 @@ func Open(opts Options) (*Spool, Recovered, error) {
 		if s.active != nil {
 			_ = s.active.Close()
 		}
+		_ = s.mark.close()
 		if s.lock != nil {
 			_ = s.lock.Close()
 		}
@@ -92,7 +97,7 @@ func (s *Spool) open() (found Recovered, err error) {
 		return found, err
 	}
 	_ = dirlock.Sign(s.lock) // a full disk takes no number
-	position, ok, err := loadPosition(dir)
+	position, ok, err := s.mark.load()
 	if err != nil {
 		return found, err
 	}
@@ -117,12 +122,19 @@ func (s *Spool) open() (found Recovered, err error) {
 	}
 	s.given = s.base
 	found.Records, found.Bytes = s.next-s.base, s.bytes
-	// Now, not hours later, is the time to tell that nothing can be written here. A full disk is no reason: what
-	// waits can be sent, which makes room.
-	if err := savePosition(dir, s.base, false); err != nil && !errors.Is(err, syscall.ENOSPC) {
+	// A directory that cannot be written is an error of Open. A full disk is not: the records that wait can be sent,
+	// which makes room.
+	if err = checkWritable(dir); err == nil {
+		err = s.mark.save(s.base, false)
+	}
+	switch {
+	case err == nil:
+		s.saved = s.base
+	case isFull(err):
+		s.short = true
+	default:
 		return found, err
 	}
-	s.saved = s.base
 	return found, nil
 }
 
@@ -130,7 +142,21 @@ func (s *Spool) open() (found Recovered, err error) {
 // after a crash.
 const saveEvery = 100 * time.Millisecond
 
-// keep does what has time: saves the position, removes segments, syncs.
+// checkWritable makes a file, as new segments are made, and removes it.
+func checkWritable(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// isFull reports whether the disk, or the user's share of it, has no room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// keep removes segments, saves the position and syncs, at intervals.
 func (s *Spool) keep() {
 	defer s.done.Done()
 	every := saveEvery
@@ -147,10 +173,7 @@ func (s *Spool) keep() {
 		case <-tick.C:
 		}
 		s.write.Lock()
-		s.save(false)
-		if err := s.trim(); err != nil {
-			s.troubled(&s.saveBad, err, "what is acknowledged cannot be removed")
-		}
+		s.tidy(false)
 		s.write.Unlock()
 		if i := s.opts.SyncInterval; i > 0 && time.Since(lastSync) >= i-every/2 {
 			lastSync = time.Now()
@@ -159,7 +182,26 @@ func (s *Spool) keep() {
 	}
 }
 
-// save writes the position. s.write is held.
+// tidy removes acknowledged segments, and saves the position. Removal comes first and does not depend on the position,
+// which may need space that only the removal frees. A crash between the two returns records again, at worst: segments
+// are removed only when everything in them is acknowledged, and positions that are given a second time belong to records
+// of which nothing is left. It must be called with s.write held.
+func (s *Spool) tidy(sync bool) {
+	err := s.trim()
+	if err == nil && s.short {
+		_, err = s.reclaim()
+	}
+	switch {
+	case err != nil:
+		s.troubled(&s.removeBad, err, "acknowledged records cannot be removed from the disk; retrying")
+	case s.removeBad:
+		s.removeBad = false
+		s.opts.Report(nil, "acknowledged records are removed from the disk again")
+	}
+	s.save(sync)
+}
+
+// save writes the position. It must be called with s.write held.
 func (s *Spool) save(sync bool) {
 	s.mu.Lock()
 	base := s.base
@@ -167,14 +209,16 @@ func (s *Spool) save(sync bool) {
 	if base == s.saved && !sync {
 		return
 	}
-	if err := savePosition(s.opts.Dir, base, sync); err != nil {
-		s.troubled(&s.saveBad, err, "what is acknowledged cannot be noted down: after a crash it would be sent again; it is tried again")
+	if err := s.mark.save(base, sync); err != nil {
+		s.short = true
+		s.troubled(&s.saveBad, err,
+			"the acknowledged position cannot be saved: after a crash, records would be sent again; retrying")
 		return
 	}
 	s.saved = base
 	if s.saveBad {
 		s.saveBad = false
-		s.opts.Report(nil, "what is acknowledged is noted down again")
+		s.opts.Report(nil, "the acknowledged position is saved again")
 	}
 }
 
@@ -272,6 +316,10 @@ func (s *Spool) Close() error {
 	s.done.Wait()
 	s.write.Lock()
 	defer s.write.Unlock()
+	s.tidy(true)
+	if s.short { // a position that was not saved does not matter once the records are gone
+		s.tidy(true)
+	}
 	var err error
 	if s.active != nil {
 		if s.unsynced {
@@ -280,10 +328,8 @@ func (s *Spool) Close() error {
 		err = errors.Join(err, s.active.Close())
 		s.active = nil
 	}
-	s.save(true)
-	err = errors.Join(err, s.trim())
 	s.reading.close()
-	if err = errors.Join(err, s.lock.Close()); err != nil {
+	if err = errors.Join(err, s.mark.close(), s.lock.Close()); err != nil {
 		return fmt.Errorf("spool in %s: %w", s.opts.Dir, hint(err))
 	}
 	return nil

@@ -24,7 +24,7 @@ type Dialed struct {
 	revision int
 	peer     transport.Peer
 	opts     transport.DialOptions
-	url      url.URL // with EIO, without transport and sid
+	target   target // until the handshake is done: the URL that was asked for; then the one that has answered
 	http     *http.Client
 	ownHTTP  bool
 	shake    handshake
@@ -62,17 +62,27 @@ func DialEngine(ctx context.Context, codec Codec, revision int, u *url.URL, opts
 	if opts.DrainTimeout <= 0 {
 		opts.DrainTimeout = 5 * time.Second
 	}
+	if opts.Proxy == nil {
+		opts.Proxy = func(u *url.URL) (*url.URL, error) { return http.ProxyFromEnvironment(&http.Request{URL: u}) }
+	}
 	d := &Dialed{
-		codec: codec, revision: revision, peer: peer, opts: opts, url: *u, http: opts.HTTP,
+		codec: codec, revision: revision, peer: peer, opts: opts, target: newTarget(u, opts.Header),
 		wake: make(chan struct{}, 1), polled: make(chan struct{}), flushed: make(chan struct{}),
 	}
-	q := d.url.Query()
+	q := d.target.url.Query()
 	q.Set("EIO", fmt.Sprint(revision))
-	d.url.RawQuery = q.Encode()
-	if d.http == nil {
+	d.target.url.RawQuery = q.Encode()
+	client := http.Client{}
+	if opts.HTTP != nil {
+		client = *opts.HTTP
+	} else {
 		t := http.DefaultTransport.(*http.Transport).Clone()
-		d.http, d.ownHTTP = &http.Client{Transport: t}, true
+		t.Proxy = func(r *http.Request) (*url.URL, error) { return opts.Proxy(r.URL) }
+		client.Transport, d.ownHTTP = t, true
 	}
+	// Both transports follow redirects by the same rules: ours.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	d.http = &client
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, opts.HandshakeTimeout)
 	defer cancel()
@@ -128,7 +138,22 @@ func (d *Dialed) ping() {
 	}
 	d.beat.Reset(d.interval())
 	d.mu.Unlock()
-	d.peer.Outbox().Push(transport.NewFrame(transport.EnginePing, ""))
+	d.heartbeat(transport.NewFrame(transport.EnginePing, ""))
+}
+
+// heartbeat queues a ping or pong of ours, behind everything that was pushed before.
+func (d *Dialed) heartbeat(f *transport.Frame) {
+	if p, ok := d.peer.(transport.HeartbeatPeer); ok {
+		p.HeartbeatSent()
+	}
+	d.peer.Outbox().Push(f)
+}
+
+// reacted handles a packet by which the server shows that an earlier heartbeat of ours has reached it.
+func (d *Dialed) reacted() {
+	if p, ok := d.peer.(transport.HeartbeatPeer); ok {
+		p.HeartbeatArrived()
+	}
 }
 
 // read hands up what arrives until the session ends.
@@ -195,7 +220,10 @@ func (d *Dialed) receive(p Packet) error {
 		defer d.receiving.Unlock()
 		return d.peer.Receive(transport.Message{Binary: p.Binary, Data: p.Data})
 	case transport.EnginePing:
-		d.peer.Outbox().Push(transport.NewFrame(transport.EnginePong, string(p.Data)))
+		d.reacted() // a server of revision 4 sends a ping only if it has got the pong for the one before
+		d.heartbeat(transport.NewFrame(transport.EnginePong, string(p.Data)))
+	case transport.EnginePong:
+		d.reacted()
 	case transport.EngineClose:
 		return &transport.DisconnectError{Reason: transport.ReasonTransportClose}
 	}

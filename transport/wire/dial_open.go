@@ -7,9 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"tbmsock/transport"
 )
@@ -38,29 +43,61 @@ func parseHandshake(p Packet) (handshake, error) {
 	return h, nil
 }
 
-// address is the URL of a request.
-func (d *Dialed) address(transportName string) string {
-	u := d.url
-	q := u.Query()
+// address is where and how a request of the session goes.
+func (d *Dialed) address(transportName string) target {
+	t := d.target
+	q := t.url.Query()
 	q.Set("transport", transportName)
 	if d.shake.Sid != "" {
 		q.Set("sid", d.shake.Sid)
 	}
-	u.RawQuery = q.Encode()
-	return u.String()
+	t.url.RawQuery = q.Encode()
+	return t
 }
 
-func (d *Dialed) dialSocket(ctx context.Context) (*Socket, error) {
-	// ws for http, wss for https.
-	return DialCompress(ctx, "ws"+strings.TrimPrefix(d.address("websocket"), "http"), d.opts.Header, d.opts.MaxPayload, d.opts.Compress)
+// settle makes the session stay where its handshake was answered, which a redirect may have changed: the session is
+// known there.
+func (d *Dialed) settle(t target) {
+	q := t.url.Query()
+	q.Del("transport")
+	t.url.RawQuery = q.Encode()
+	d.target = t
+}
+
+// dialSocket makes a WebSocket's handshake, through a proxy if there is one for the URL.
+func (d *Dialed) dialSocket(ctx context.Context) (*Socket, target, error) {
+	var s *Socket
+	t, err := d.address("websocket").follow(http.MethodGet, func(t target) (*response, error) {
+		proxy, err := d.opts.Proxy(&t.url)
+		if err != nil {
+			return nil, fmt.Errorf("wire: proxy: %w", err)
+		}
+		var res *response
+		dialer := ws.Dialer{Header: ws.HandshakeHeaderHTTP(t.header), OnStatusError: func(_ int, _ []byte, r io.Reader) {
+			res = readResponse(r)
+		}}
+		if proxy != nil {
+			dialer.NetDial = func(ctx context.Context, _, address string) (net.Conn, error) {
+				return dialProxy(ctx, proxy, address)
+			}
+		}
+		// ws for http, wss for https.
+		s, err = dialSocket(ctx, "ws"+strings.TrimPrefix(t.url.String(), "http"), dialer, d.opts.MaxPayload, d.opts.Compress)
+		if res != nil {
+			return res, nil
+		}
+		return nil, err
+	})
+	return s, t, err
 }
 
 func (d *Dialed) openSocket(ctx context.Context) error {
-	s, err := d.dialSocket(ctx)
+	s, from, err := d.dialSocket(ctx)
 	if err != nil {
 		return err
 	}
 	d.socket = s
+	d.settle(from)
 	if t, ok := ctx.Deadline(); ok {
 		if err := s.SetReadDeadline(t); err != nil {
 			return err
@@ -117,19 +154,46 @@ func otherRevision(body []byte) bool {
 		len(body) > 0 && body[0] == 0 // the binary form of revision 3
 }
 
-func (d *Dialed) request(ctx context.Context, method string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, d.address("polling"), bytes.NewReader(body))
+func (d *Dialed) request(ctx context.Context, method string, body []byte) (data []byte, err error) {
+	from, err := d.address("polling").follow(method, func(t target) (*response, error) {
+		res, err := d.exchange(ctx, method, t, body)
+		if err == nil && res.code == http.StatusOK {
+			data, res = res.body, nil
+		}
+		return res, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if d.shake.Sid == "" {
+		d.settle(from)
+	}
+	return data, nil
+}
+
+// emptyBody is an empty body that net/http does not recognise as one.
+type emptyBody struct{ io.ReadCloser }
+
+// exchange makes one HTTP request.
+func (d *Dialed) exchange(ctx context.Context, method string, t target, body []byte) (*response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, t.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("wire: %w", err)
 	}
-	for k, v := range d.opts.Header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, t.header)
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
+	} else {
+		// A poll must not be repeated: the server may have answered it, and has these packets no more. Without a
+		// body, or with GetBody, net/http repeats a GET when a connection that it has used before is reset.
+		req.Body, req.GetBody = emptyBody{http.NoBody}, nil
 	}
 	res, err := d.http.Do(req)
 	if err != nil {
+		var failed *url.Error // names the URL, with the session's id
+		if errors.As(err, &failed) {
+			err = fmt.Errorf("%s %s: %w", method, transport.RedactURL(t.url.String()), failed.Err)
+		}
 		return nil, &transport.DisconnectError{Reason: transport.ReasonTransportError, Err: err}
 	}
 	defer func() { _ = res.Body.Close() }()
@@ -140,19 +204,6 @@ func (d *Dialed) request(ctx context.Context, method string, body []byte) ([]byt
 	case int64(len(data)) > d.opts.MaxPayload:
 		return nil, &transport.DisconnectError{Reason: transport.ReasonPayloadTooLarge,
 			Err: fmt.Errorf("answer of more than %d bytes", d.opts.MaxPayload)}
-	case res.StatusCode == http.StatusOK:
-		return data, nil
 	}
-	var he struct {
-		Code    *int
-		Message string
-	}
-	if json.Unmarshal(data, &he) == nil && he.Code != nil && *he.Code == transport.ErrVersion.Code {
-		return nil, transport.ErrUnsupportedVersion
-	}
-	if bytes.Contains(data, []byte("unsupported version")) { // python-engineio
-		return nil, transport.ErrUnsupportedVersion
-	}
-	return nil, &transport.DisconnectError{Reason: transport.ReasonTransportError,
-		Err: fmt.Errorf("%s: %.200q", res.Status, bytes.TrimSpace(data))}
+	return &response{code: res.StatusCode, status: res.Status, location: res.Header.Get("Location"), body: data}, nil
 }

@@ -14,7 +14,7 @@ import (
 func (d *Dialed) upgrade() {
 	ctx, cancel := context.WithTimeout(d.ctx, d.opts.HandshakeTimeout)
 	defer cancel()
-	s, err := d.dialSocket(ctx)
+	s, _, err := d.dialSocket(ctx)
 	if err != nil {
 		return
 	}
@@ -65,17 +65,22 @@ func (d *Dialed) upgrade() {
 // write sends what waits, until the session ends.
 func (d *Dialed) write() {
 	defer close(d.flushed)
-	var frames []*transport.Frame
+	var taken, frames []*transport.Frame // frames: of those taken, what is not sent yet
 	for {
+		// Between two POSTs an upgrade may begin: over a slow link there can be many, each a round trip.
 		d.sending.Lock()
-		frames = d.peer.Outbox().Take(min(postBatch, d.maxPost()), frames[:0])
-		err := d.send(frames)
+		if len(frames) == 0 {
+			taken = d.peer.Outbox().Take(min(postBatch, d.maxPost()), taken[:0])
+			frames = taken
+		}
+		sent, err := d.send(frames)
 		d.sending.Unlock()
 		if err != nil {
 			d.Close(transport.ReasonOf(err, transport.ReasonTransportError), err)
 			return
 		}
-		if len(frames) > 0 {
+		frames = frames[sent:]
+		if sent > 0 {
 			continue
 		}
 		d.mu.Lock()
@@ -100,28 +105,25 @@ func (d *Dialed) maxPost() int {
 	return postBatch
 }
 
-func (d *Dialed) send(frames []*transport.Frame) error {
+// send sends the first frames, as many as one POST takes, or all of them on a WebSocket.
+func (d *Dialed) send(frames []*transport.Frame) (sent int, err error) {
 	d.mu.Lock()
 	s := d.socket
 	d.mu.Unlock()
 	if s != nil {
-		return d.sendSocket(s, frames)
+		return len(frames), d.sendSocket(s, frames)
 	}
-	for len(frames) > 0 {
-		n, packets := 0, 0
-		for n < len(frames) {
-			packets += 1 + len(frames[n].Attachments())
-			if n > 0 && packets > maxPostPackets {
-				break
-			}
-			n++
+	for packets := 0; sent < len(frames); sent++ {
+		packets += 1 + len(frames[sent].Attachments())
+		if sent > 0 && packets > maxPostPackets {
+			break
 		}
-		if _, err := d.request(d.ctx, http.MethodPost, d.codec.Payload(frames[:n])); err != nil {
-			return err
-		}
-		frames = frames[n:]
 	}
-	return nil
+	if sent == 0 {
+		return 0, nil
+	}
+	_, err = d.request(d.ctx, http.MethodPost, d.codec.Payload(frames[:sent]))
+	return sent, err
 }
 
 func (d *Dialed) sendSocket(s *Socket, frames []*transport.Frame) error {

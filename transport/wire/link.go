@@ -79,8 +79,8 @@ type Link struct {
 
 	tasks sync.WaitGroup // reader and writer
 
-	rests  int8  // only for the reader: how often it went on as a new goroutine, in the beginning
-	rested int64 // and when it did last, in nanoseconds
+	rests  int8          // only for the reader: how often it went on as a new goroutine, in the beginning
+	rested time.Duration // and when it did last, since began
 }
 
 // pollSignals are for a poll that waits. Most clients never poll, so that they cost nothing there.
@@ -268,14 +268,17 @@ func (l *Link) readOn(s *Socket) error {
 	}
 }
 
+// began is where rested is counted from: a wall clock that is set back would let no reader rest until it has caught up.
+var began = time.Now()
+
 // mayRest tells whether the reader may go on as a new goroutine. Only the reader calls it.
 func (l *Link) mayRest() bool {
 	if l.rests < restEarly {
 		l.rests++
 		return true
 	}
-	now := time.Now().UnixNano()
-	if now-l.rested < int64(restEvery) {
+	now := time.Since(began)
+	if now-l.rested < restEvery {
 		return false
 	}
 	l.rested = now

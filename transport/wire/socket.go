@@ -70,14 +70,14 @@ func Accept(w http.ResponseWriter, r *http.Request, opts transport.EngineOptions
 	return newSocket(conn, early, ws.StateServerSide, opts.MaxPayload).agree(agreed), nil
 }
 
-// Dial opens a client-side connection. ctx bounds the handshake.
+// Dial opens a client-side connection to a ws or wss URL. ctx bounds the handshake.
 func Dial(ctx context.Context, url string, header http.Header, limit int64) (*Socket, error) {
-	return DialCompress(ctx, url, header, limit, 0)
+	return dialSocket(ctx, url, ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}, limit, 0)
 }
 
-// DialCompress is Dial with an offer to compress messages of at least compress bytes; 0: none.
-func DialCompress(ctx context.Context, url string, header http.Header, limit int64, compress int) (*Socket, error) {
-	d := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header), Extensions: offer(compress)}
+// dialSocket offers to compress messages of at least compress bytes; 0: none.
+func dialSocket(ctx context.Context, url string, d ws.Dialer, limit int64, compress int) (*Socket, error) {
+	d.Extensions = offer(compress)
 	conn, br, hs, err := d.Dial(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("wire: WebSocket dial: %w", err)

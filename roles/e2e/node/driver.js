@@ -65,6 +65,9 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
     case 'transport':
       tell({ on: 'transport', transport: socket.io.engine.transport.name, extensions: (socket.io.engine.transport.ws || {}).extensions });
       break;
+    case 'connect':
+      socket.connect();
+      break;
     case 'close':
       socket.close();
       process.exit(0);

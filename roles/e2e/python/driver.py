@@ -1,6 +1,7 @@
 """A real python-socketio client, steered like node/driver.js."""
 import base64
 import json
+import math
 import sys
 import threading
 
@@ -24,6 +25,8 @@ def encode(v):
         return [encode(x) for x in v]
     if isinstance(v, dict):
         return {k: encode(x) for k, x in v.items()}
+    if isinstance(v, float) and not math.isfinite(v):
+        return None  # as JavaScript writes it
     return v
 
 

@@ -51,6 +51,7 @@ export class Store {
   readonly figures = signal(0);
   /** This page's clock at the last frame. */
   now = Date.now();
+  private steady = performance.now(); // at the last frame
 
   readonly dictionary = signal(new Dictionary());
   readonly dictionaryError = signal('');
@@ -179,7 +180,7 @@ export class Store {
   }
 
   private tick(): void {
-    this.now = Date.now();
+    this.readClock();
     const revision = this.alarms.revision;
     for (const s of this.byName.values()) s.watch(this.now, this.link.state === 'live' ? this.link.stateSince : NaN);
     const second = Math.floor(this.now / 1000) !== Math.floor((this.now - FRAME) / 1000);
@@ -189,6 +190,18 @@ export class Store {
       this.frame.update((n) => n + 1);
     }
     if (this.now - this.lastFigures >= FIGURES - FRAME / 2) this.redraw();
+  }
+
+  /** Reads the page's clock. Where it was set back, the times that ages are counted from go back with it: old values would
+   *  pass for fresh otherwise, and nothing would be drawn. Set ahead, it is not told from a computer that slept: ages grow. */
+  private readClock(): void {
+    const [wall, steady] = [Date.now(), performance.now()];
+    const back = this.now + (steady - this.steady) - wall;
+    [this.now, this.steady] = [wall, steady];
+    if (back < 1000) return;
+    this.lastFigures -= back;
+    this.link.stateSince -= back;
+    for (const s of this.byName.values()) s.setBack(back);
   }
 
   private redraw(): void {

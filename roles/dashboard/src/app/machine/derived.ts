@@ -69,11 +69,12 @@ export class Deriver {
     const hole = r.time - this.last;
     const minute = Math.floor(r.time / MINUTE);
     if (hole > 0 && hole <= LONGEST_HOLE) this.count(minute, hole);
-    if (!(r.time <= this.last)) this.last = r.time;
+    // A packet that comes late is older than the last one by little; a clock that was set back stays behind.
+    if (!(r.time <= this.last && this.last - r.time <= LONGEST_HOLE)) this.last = r.time;
     this.boring = r.texts.get('state') === 'boring';
     if (minute !== this.swept) {
       this.swept = minute;
-      for (let i = 0; i < WINDOW; i++) if (this.minutes[i]! <= minute - WINDOW) this.clear(i, NaN);
+      for (let i = 0; i < WINDOW; i++) if (Math.abs(this.minutes[i]! - minute) >= WINDOW) this.clear(i, NaN);
     }
     return this.seen > 0 ? (100 * this.bored) / this.seen : NaN;
   }

@@ -85,3 +85,21 @@ test('a frozen sensor is an alarm of its own, and its figure looks old', () => {
   assert.deepEqual(book.list().map((a) => a.now), [0]);
   assert.ok(!s.stale(s.channel('g.x'), 4000));
 });
+
+test('a clock that was set back leaves no hole: neither the page\'s nor the source\'s', () => {
+  const s = new Source('s', dictionary, new AlarmBook());
+  const channel = dictionary.channel('g.x')!;
+  for (let seq = 1; seq <= 100; seq++) s.take(reading(seq, 1), live(100_000_000 + seq * 1000));
+  const hour = 3_600_000;
+  s.setBack(8 * hour); // of the page
+  const now = 100_100_000 - 8 * hour;
+  assert.equal(s.age(now), 0);
+  assert.ok(!s.stale(channel, now + 4000));
+  assert.ok(s.stale(channel, now + 6000), 'what is old looks fresh');
+  for (let seq = 101; seq <= 110; seq++) s.take(reading(seq, 2, { time: seq * 1000 - 8 * hour }), live(now + seq)); // of the source
+  assert.equal(s.backwards, 0);
+  assert.equal(s.series.newest, 110_000 - 8 * hour);
+  s.take(reading(120, 2, { time: 120_000 - 8 * hour }), live(now + 200));
+  s.take(reading(115, 2, { time: 115_000 - 8 * hour }), live(now + 201)); // late, and no other clock
+  assert.equal(s.series.newest, 120_000 - 8 * hour);
+});

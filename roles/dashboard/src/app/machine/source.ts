@@ -68,6 +68,7 @@ export class Source {
   /** Takes a reading; false if it had it before. */
   take(reading: Reading, a: Arrival): boolean {
     const restarted = this.last !== null && this.last.boot !== reading.boot;
+    const next = restarted || reading.seq > (this.last?.seq ?? 0);
     if (!this.line.take(reading.boot, reading.seq, a.replayed)) return false;
     const r = complete(reading, this.deriver, this.dictionary);
     if (restarted || this.boots === 0) this.boots++;
@@ -80,7 +81,7 @@ export class Source {
       this.ids = '';
     }
     const before = this.series.newest;
-    if (restarted && time < before - 1000) this.series.clear(); // another clock
+    if (next && time < before - 1000) this.series.clear(); // another clock, or one that was set back
     if (!(time < this.series.newest)) this.series.add(time, r.values);
     else this.backwards++;
     this.judge(time, r);
@@ -102,6 +103,11 @@ export class Source {
   /** How old the last reading is. */
   age(now: number): number {
     return Math.max(0, now - (this.arrival.replayed ? Math.min(this.time, this.arrival.at) : this.arrival.at));
+  }
+
+  /** The page's clock was set back by so many ms: what has come is as old as it was. */
+  setBack(by: number): void {
+    this.arrival = { ...this.arrival, at: this.arrival.at - by };
   }
 
   /** Packets a second, NaN if not known. */

@@ -59,7 +59,7 @@ const EVERY = 2000;
             <thead><tr><th>Id</th><th>Address</th><th>Engine.IO</th><th>By</th><th>Rooms</th><th>For</th><th>Program</th></tr></thead>
             <tbody>
               @for (c of n.clients; track $index) {
-                <tr [class.self]="self(c.id)"><td><code>{{ c.id }}</code> {{ self(c.id) ? 'this page' : '' }}</td><td>{{ c.address }}</td><td>{{ c.engine }}</td><td>{{ c.transport }}</td>
+                <tr [class.self]="self(c.id)"><td><code>{{ c.id }}</code> {{ self(c.id) ? 'this page' : '' }}</td><td>{{ c.address || '–' }}</td><td>{{ c.engine }}</td><td>{{ c.transport }}</td>
                   <td>{{ c.rooms.join(', ') || '–' }}</td><td>{{ ago(c.since) }}</td><td class="agent" [title]="c.agent ?? ''">{{ c.agent }}</td></tr>
               }
             </tbody>
