@@ -362,3 +362,58 @@ func TestBinaryPayloadsOfRevision3(t *testing.T) {
 		}
 	})
 }
+
+// A client that is put out, fetches the last messages and never polls again, as python-socketio and our own do, holds its
+// session for a moment, not for the drain time. The close packet travels alone, behind all messages.
+func TestKickedClientDoesNotComeBack(t *testing.T) {
+	for _, revision := range []string{"3", "4"} {
+		for _, comesBack := range []bool{false, true} {
+			t.Run(fmt.Sprint(revision, " comes back ", comesBack), func(t *testing.T) {
+				srv, url := startServer(t, transport.ServerOptions{Engines: bothEngines, EngineOptions: transport.EngineOptions{DrainTimeout: time.Hour}})
+				sids := make(chan string, 1)
+				srv.Of("/").OnConnect(func(_ context.Context, so *transport.Socket, _ transport.Value) error {
+					sids <- so.Sid()
+					return nil
+				})
+				poll := url + "/socket.io/?EIO=" + revision + "&transport=polling&sid=" + openPolling(t, url, revision)
+				if revision == "4" {
+					do(t, http.MethodPost, poll, "40", nil)
+				}
+				sid := receive(t, sids)
+				so := srv.Of("/").Socket(sid)
+				for begun := time.Now(); so == nil; so = srv.Of("/").Socket(sid) { // known behind the call of its handlers
+					if time.Since(begun) > patience {
+						t.Fatal("the server does not know the socket")
+					}
+					time.Sleep(time.Millisecond)
+				}
+				if err := so.Emit("private", 1); err != nil {
+					t.Fatal(err)
+				}
+				so.Disconnect()
+				var got strings.Builder
+				for !strings.HasSuffix(got.String(), "41") {
+					status, body := get(t, poll, nil)
+					if status != http.StatusOK {
+						t.Fatalf("behind %q a poll was answered %d %s", &got, status, body)
+					}
+					got.WriteString(body)
+				}
+				if !strings.Contains(got.String(), `42["private",1]`) {
+					t.Errorf("got %q", &got)
+				}
+				if comesBack {
+					want := map[string]string{"3": "1:1", "4": "1"}[revision]
+					if status, body := get(t, poll, nil); status != http.StatusOK || body != want {
+						t.Errorf("the last poll was answered %d %q, want %q", status, body, want)
+					}
+				}
+				for begun := time.Now(); srv.Counters().Sessions.Load() > 0; time.Sleep(10 * time.Millisecond) {
+					if time.Since(begun) > patience {
+						t.Fatal("the session goes on")
+					}
+				}
+			})
+		}
+	}
+}
