@@ -79,6 +79,7 @@ type loggerRole struct {
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
+	withheld uint64 // by the server, because no client can read them
 	unread   uint64 // lines for stdout that its reader has not taken
 	failed   chan error
 }
@@ -131,6 +132,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		l.client.On(event, l.event)
 	}
 	l.client.On("dropped", l.droppedByServer)
+	l.client.On(transport.EventSkipped, l.skippedByServer)
 	// Last, since it has to be closed again.
 	if path := l.path; path != "" {
 		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
@@ -379,6 +381,21 @@ func (l *loggerRole) droppedByServer(_ context.Context, ev *transport.Event) {
 	l.log.WithField("events", arg.Count).Warn("the server dropped events: this logger does not keep up")
 }
 
+// skippedByServer counts a journal entry that the server sends to no client, since it could break one.
+func (l *loggerRole) skippedByServer(_ context.Context, ev *transport.Event) {
+	var note struct {
+		Offset uint64              `json:"offset"`
+		Error  *transport.AckError `json:"error"`
+	}
+	if ev.Args.Decode(&note) != nil || note.Error == nil {
+		return
+	}
+	l.mu.Lock()
+	l.withheld++
+	l.mu.Unlock()
+	l.log.WithFields(logrus.Fields{"offset": note.Offset, "reason": note.Error.Message}).Warn("journal entry skipped by the server")
+}
+
 // summary logs what has been received, by source, and all that is known to be lost.
 func (l *loggerRole) summary() {
 	l.mu.Lock()
@@ -417,6 +434,9 @@ func (l *loggerRole) lost() logrus.Fields {
 	f := logrus.Fields{}
 	if l.dropped > 0 {
 		f["dropped_by_server"] = l.dropped
+	}
+	if l.withheld > 0 {
+		f["skipped_by_server"] = l.withheld
 	}
 	if l.gone > 0 {
 		f["gone_from_journal"] = l.gone

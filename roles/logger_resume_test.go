@@ -109,6 +109,7 @@ func TestSummaryKnowsWhatIsLost(t *testing.T) {
 				l.tracker.Add(&transport.Envelope{Source: "s", Boot: strconv.Itoa(i), Seq: 1})
 			}
 		}, []string{"too many runs", "runs=808"}, nil},
+		{"skipped by the server", []uint64{1, 2}, func(l *loggerRole) { l.withheld = 3 }, []string{"skipped_by_server=3"}, []string{"complete"}},
 		{"nothing came", nil, func(l *loggerRole) { l.dropped = 3 }, []string{"dropped_by_server=3"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -174,6 +174,7 @@ type serverStatus struct {
 	EventsOut  uint64            `json:"events_out"`
 	Dropped    uint64            `json:"dropped"`
 	Refused    uint64            `json:"refused"`
+	Rejected   uint64            `json:"rejected"`
 	Compressed *compressStatus   `json:"compressed,omitempty"` // nil: nothing has been
 	Namespaces []namespaceStatus `json:"namespaces"`
 	Cluster    *clusterStatus    `json:"cluster,omitempty"` // of several nodes; all else is this one's
@@ -223,7 +224,8 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 	}
 	n := e.sio.Counters()
 	out := serverStatus{Version: version(), Path: e.sio.Path(), Started: e.started.UTC(), Clients: n.Sessions.Load(), EventsIn: n.EventsIn.Load(),
-		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load()}
+		EventsOut: n.EventsOut.Load(), Dropped: n.Dropped.Load(), Refused: n.Refused.Load(),
+		Rejected: n.Rejected.Load()}
 	if p := n.Compressed.Load(); p > 0 {
 		out.Compressed = &compressStatus{Packets: p, From: n.CompressedFrom.Load(), To: n.CompressedTo.Load()}
 	}

@@ -71,6 +71,13 @@ func startEcho(t *testing.T, revision int, opts transport.EngineOptions) *echoSe
 	return s
 }
 
+// in returns s for a subtest, which fails in its stead.
+func (s *echoServer) in(t *testing.T) *echoServer {
+	c := *s
+	c.t = t
+	return &c
+}
+
 // payload encodes packets of ASCII text.
 func (s *echoServer) payload(packets ...string) string {
 	if s.revision == 4 {
@@ -152,6 +159,7 @@ func TestEngineProtocol(t *testing.T) {
 		t.Run(fmt.Sprint("revision ", revision), func(t *testing.T) {
 			s := startEcho(t, revision, transport.EngineOptions{})
 			t.Run("messages by polling", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("&b64=1")
 				binary := "bAQIDBA=="
 				if revision == 3 {
@@ -163,6 +171,7 @@ func TestEngineProtocol(t *testing.T) {
 				s.wantGet(url, "4test1", "4test2", binary)
 			})
 			t.Run("an invalid packet ends the session", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("")
 				if res, body := do(t, http.MethodPost, url, "abc", nil); res.StatusCode != http.StatusBadRequest {
 					t.Errorf("POST answered %d %s", res.StatusCode, body)
@@ -170,6 +179,7 @@ func TestEngineProtocol(t *testing.T) {
 				s.wantOver(url)
 			})
 			t.Run("two GETs at once: the first is told that the session ends", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("")
 				var mu sync.Mutex
 				var answers []string
@@ -193,6 +203,7 @@ func TestEngineProtocol(t *testing.T) {
 				s.wantOver(url)
 			})
 			t.Run("a close packet by POST while a GET waits", func(t *testing.T) {
+				s := s.in(t)
 				for range 20 {
 					url := s.open("")
 					peer := last(s.peers)
@@ -209,6 +220,7 @@ func TestEngineProtocol(t *testing.T) {
 				}
 			})
 			t.Run("messages before a close packet are taken, those behind it are not", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("")
 				if status, _ := s.post(url, "4a", "1", "0"); status != http.StatusOK {
 					t.Errorf("POST answered %d", status)
@@ -217,6 +229,7 @@ func TestEngineProtocol(t *testing.T) {
 				s.wantOver(url)
 			})
 			t.Run("a close packet over a WebSocket", func(t *testing.T) {
+				s := s.in(t)
 				c := s.socket(fmt.Sprintf("%s/?EIO=%d&transport=polling", s.url, revision))
 				if _, _, err := c.Read(); err != nil {
 					t.Fatal(err)
@@ -227,6 +240,7 @@ func TestEngineProtocol(t *testing.T) {
 				}
 			})
 			t.Run("a second WebSocket is closed", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("")
 				c := s.socket(url)
 				send(t, c, "2probe")
@@ -260,6 +274,7 @@ func TestEngineProtocol(t *testing.T) {
 				{"with a second upgrade packet", []string{"2probe", "5", "5"}, 1},
 			} {
 				t.Run("an upgrade "+tc.name, func(t *testing.T) {
+					s := s.in(t)
 					url := s.open("")
 					if status, body := s.post(url, "4queued"); status != http.StatusOK {
 						t.Fatalf("POST answered %d %s", status, body)
@@ -275,6 +290,7 @@ func TestEngineProtocol(t *testing.T) {
 				})
 			}
 			t.Run("a poll is let go during an upgrade, and a NOOP by POST means nothing", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("")
 				c := s.socket(url)
 				send(t, c, "2probe")
@@ -287,6 +303,7 @@ func TestEngineProtocol(t *testing.T) {
 				wantMessage(t, c, "4hello")
 			})
 			t.Run("an upgrade that fails leaves the session polling", func(t *testing.T) {
+				s := s.in(t)
 				url := s.open("")
 				c := s.socket(url)
 				send(t, c, "2probe", "4message")
@@ -322,6 +339,7 @@ func TestBinaryPayloadsOfRevision3(t *testing.T) {
 		{"JSONP", "", "&j=3", `___eio[3]("6:4hello10:b4AQIDBA==2:4€");`, "text/javascript; charset=UTF-8"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			s := s.in(t)
 			url := s.open(tc.open)
 			if res, body := do(t, http.MethodPost, url, "6:4hello10:b4AQIDBA==2:4€", nil); res.StatusCode != http.StatusOK {
 				t.Fatalf("POST answered %d %s", res.StatusCode, body)
@@ -333,6 +351,7 @@ func TestBinaryPayloadsOfRevision3(t *testing.T) {
 		})
 	}
 	t.Run("long texts", func(t *testing.T) {
+		s := s.in(t)
 		url := s.open("")
 		long := strings.Repeat("é", 700)
 		if res, body := do(t, http.MethodPost, url, "701:4"+long+"6:b4AQI=", nil); res.StatusCode != http.StatusOK {
@@ -342,4 +361,59 @@ func TestBinaryPayloadsOfRevision3(t *testing.T) {
 			t.Errorf("got %.40q", body)
 		}
 	})
+}
+
+// A client that is put out, fetches the last messages and never polls again, as python-socketio and our own do, holds its
+// session for a moment, not for the drain time. The close packet travels alone, behind all messages.
+func TestKickedClientDoesNotComeBack(t *testing.T) {
+	for _, revision := range []string{"3", "4"} {
+		for _, comesBack := range []bool{false, true} {
+			t.Run(fmt.Sprint(revision, " comes back ", comesBack), func(t *testing.T) {
+				srv, url := startServer(t, transport.ServerOptions{Engines: bothEngines, EngineOptions: transport.EngineOptions{DrainTimeout: time.Hour}})
+				sids := make(chan string, 1)
+				srv.Of("/").OnConnect(func(_ context.Context, so *transport.Socket, _ transport.Value) error {
+					sids <- so.Sid()
+					return nil
+				})
+				poll := url + "/socket.io/?EIO=" + revision + "&transport=polling&sid=" + openPolling(t, url, revision)
+				if revision == "4" {
+					do(t, http.MethodPost, poll, "40", nil)
+				}
+				sid := receive(t, sids)
+				so := srv.Of("/").Socket(sid)
+				for begun := time.Now(); so == nil; so = srv.Of("/").Socket(sid) { // known behind the call of its handlers
+					if time.Since(begun) > patience {
+						t.Fatal("the server does not know the socket")
+					}
+					time.Sleep(time.Millisecond)
+				}
+				if err := so.Emit("private", 1); err != nil {
+					t.Fatal(err)
+				}
+				so.Disconnect()
+				var got strings.Builder
+				for !strings.HasSuffix(got.String(), "41") {
+					status, body := get(t, poll, nil)
+					if status != http.StatusOK {
+						t.Fatalf("behind %q a poll was answered %d %s", &got, status, body)
+					}
+					got.WriteString(body)
+				}
+				if !strings.Contains(got.String(), `42["private",1]`) {
+					t.Errorf("got %q", &got)
+				}
+				if comesBack {
+					want := map[string]string{"3": "1:1", "4": "1"}[revision]
+					if status, body := get(t, poll, nil); status != http.StatusOK || body != want {
+						t.Errorf("the last poll was answered %d %q, want %q", status, body, want)
+					}
+				}
+				for begun := time.Now(); srv.Counters().Sessions.Load() > 0; time.Sleep(10 * time.Millisecond) {
+					if time.Since(begun) > patience {
+						t.Fatal("the session goes on")
+					}
+				}
+			})
+		}
+	}
 }

@@ -101,6 +101,60 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+// A POST over a slow link takes its time, and the connection goes on after it.
+func TestSlowPost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	t.Parallel()
+	addr := strings.TrimPrefix(start(t, tbmsock(t), "server", "--listen", "127.0.0.1:0").url(), "http://")
+	c, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	r := bufio.NewReader(c)
+	say := func(text string) {
+		t.Helper()
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer := func() string {
+		t.Helper()
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s, %v", res.Status, body, err)
+		}
+		return string(body)
+	}
+	const path = "/socket.io/?EIO=4&transport=polling"
+	head := " HTTP/1.1\r\nHost: " + addr + "\r\n"
+	say("GET " + path + head + "\r\n")
+	var shake struct{ Sid string }
+	if err := json.Unmarshal([]byte(answer()[1:]), &shake); err != nil {
+		t.Fatal(err)
+	}
+	const body = "40/tbm," // for a namespace that is not there
+	say(fmt.Sprintf("POST %s&sid=%s%sContent-Length: %d\r\n\r\n", path, shake.Sid, head, len(body)))
+	for i := range len(body) {
+		<-time.After(time.Second) // 7 s together
+		say(body[i : i+1])
+	}
+	if got := answer(); got != "ok" {
+		t.Errorf("the POST is answered with %q", got)
+	}
+	say("GET " + path + "&sid=" + shake.Sid + head + "\r\n")
+	if got := answer(); !strings.HasPrefix(got, "44/tbm,") {
+		t.Errorf("the answer is %q", got)
+	}
+}
+
 // /status once told everybody everybody's address.
 func TestAddressesInStatus(t *testing.T) {
 	if testing.Short() {

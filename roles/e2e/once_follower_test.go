@@ -67,14 +67,15 @@ func stockFollower(name, kind string, o stockOptions) *onceFollower {
 
 // loggerFollower runs a logger. Its file counts; its output only tells how far it is.
 func loggerFollower(name, url, room, file string, flags ...string) *onceFollower {
-	return &onceFollower{name: name, room: room, file: file, readLine: readLoggerLine, launch: func(t *testing.T) *process {
+	launch := func(t *testing.T) *process {
 		args := []string{"logger", "--url", url, "--output", file, "--format", "json", "--since", "all",
 			"--rotate-size", "0", "--rotate-every", "0s", "--log-format", "json"}
 		if room != "" {
 			args = append(args, "--room", room)
 		}
 		return start(t, tbmsock(t), append(args, flags...)...)
-	}}
+	}
+	return &onceFollower{name: name, room: room, file: file, readLine: readLoggerLine, launch: launch}
 }
 
 // start starts the client and reads what it says until it ends.

@@ -46,9 +46,9 @@ func TestLostAnswerToPoll(t *testing.T) {
 	}
 }
 
-// A window of packets by POST, 16 in each, took longer over a slow link than an acknowledgement was allowed to: telemetry
-// reconnected and sent the window again, without an end. An upgrade to a WebSocket had to wait for all of them, and was
-// given up.
+// A window of packets by POST, 16 in each, took longer over a slow link than an acknowledgement was allowed to take:
+// telemetry reconnected and sent the window again, without an end. An upgrade to a WebSocket had to wait for all of
+// them, and was given up.
 func TestSlowLinkOfTelemetry(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -58,8 +58,8 @@ func TestSlowLinkOfTelemetry(t *testing.T) {
 			t.Parallel()
 			addr := freeport.Address(t)
 			link := newSlowLink(t, addr, 500*time.Millisecond)
-			source := start(t, tbmsock(t), "telemetry", "--url", link.url(), "--transport", way, "--rate", "200hz", "--count", "300",
-				"--drain", "3m")
+			source := start(t, tbmsock(t), "telemetry", "--url", link.url(), "--transport", way, "--rate", "200hz",
+				"--count", "300", "--drain", "3m")
 			source.logged("waiting for the server")
 			timer := time.NewTimer(1500 * time.Millisecond) // all of them wait then
 			<-timer.C

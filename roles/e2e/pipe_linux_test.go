@@ -73,6 +73,18 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
+// listening reads the address from a server's stdout.
+func listening(t *testing.T, stdout *os.File) (url string) {
+	t.Helper()
+	if err := stdout.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fscanf(stdout, "listening on %s\n", &url); err != nil {
+		t.Fatalf("the server does not listen: %v", err)
+	}
+	return url
+}
+
 // logFile is a file for a child's stderr that can be waited for.
 type logFile struct {
 	t    *testing.T
@@ -136,18 +148,16 @@ func TestReaderOfStderrExits(t *testing.T) {
 	server := exec.Command(tbmsock(t), "server", "--listen", "127.0.0.1:0", "--log-level", "debug")
 	server.Stdout = in
 	s := gone(server)
-	var url string
-	if _, err := fmt.Fscanf(out, "listening on %s\n", &url); err != nil {
-		t.Fatal(err)
-	}
+	_ = in.Close()
+	url := listening(t, out)
 	l := gone(exec.Command(tbmsock(t), "logger", "--url", url, "--output", file, "--log-level", "debug"))
 	until(t, "the logger's file", func() bool { _, err := os.Stat(file); return err == nil })
 	telemetry := gone(exec.Command(tbmsock(t), "telemetry", "--url", url, "--rate", "50hz", "--log-level", "debug"))
 	until(t, "fifty packets", func() bool { return len(seqsIn(t, file)) >= 50 })
-	for name, c := range map[string]*child{"telemetry": telemetry, "logger": l, "server": s} {
+	for _, c := range []*child{telemetry, l, s} { // the server last: telemetry waits for its answers
 		c.signal(syscall.SIGTERM)
 		if code := c.code(); code != 0 {
-			t.Errorf("%s ends with %d", name, code)
+			t.Errorf("%.60s ends with %d", c.cmd.Args, code)
 		}
 	}
 }
@@ -268,10 +278,8 @@ func TestStderrIsNotRead(t *testing.T) {
 			cmd.Stdout, cmd.Stderr = in, w
 			server := startChild(t, cmd)
 			_ = w.Close()
-			var url string
-			if _, err := fmt.Fscanf(out, "listening on %s\n", &url); err != nil {
-				t.Fatal(err)
-			}
+			_ = in.Close()
+			url := listening(t, out)
 			for seq := range uint64(10) {
 				publishSeqs(t, url, seq+1, seq+1) // its connection is logged
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 // byeWait is how long a client that polls, and for which nothing waits, has to come and be told
-// that the session is closed. A live one comes at once.
+// that the session is closed. A live one comes at once; one that comes later has all messages, and is told by an error.
 const byeWait = time.Second
 
 // Packet is an Engine.IO packet that has arrived.
@@ -73,6 +73,7 @@ type Link struct {
 	leaving  bool         // the client has sent a close packet
 	isDone   bool
 	flushed  chan struct{} // made when closing; closed when nothing is left to write
+	emptied  chan struct{} // made when closing while polling; closed when the last messages have been fetched
 	left     chan struct{} // made when leaving; closed when the client's last GET has been answered
 	done     chan struct{} // made when somebody asks; closed: everything stops
 
@@ -337,35 +338,55 @@ func (l *Link) End(reason transport.Reason, abort <-chan struct{}) {
 // it stay away.
 func (l *Link) flush(d time.Duration, reason transport.Reason, abort <-chan struct{}) {
 	l.mu.Lock()
-	if l.closing || l.isDone {
-		l.mu.Unlock()
-		return
-	}
-	if l.leaving {
+	if l.closing || l.leaving || l.isDone {
 		l.mu.Unlock()
 		return
 	}
 	l.closing, l.comeBack = true, reason.Reconnect()
 	l.flushed = make(chan struct{})
 	done, flushed := l.doneSignal(), l.flushed
+	var emptied chan struct{}
 	if l.socket != nil {
 		if !l.writing {
 			l.noteFlushed()
 		}
 	} else {
+		l.emptied = make(chan struct{})
+		emptied = l.emptied
 		l.poll.wake()
 		if l.opts.Outbox.Waiting() == 0 {
-			d = min(d, byeWait)
+			l.noteEmptied()
 		}
 	}
 	l.mu.Unlock()
+	end := time.Now().Add(d)
 	t := time.NewTimer(d)
 	defer t.Stop()
+	for {
+		select {
+		case <-emptied:
+			// What is left to say is that the session has ended, to a client that may not come to hear it.
+			emptied = nil
+			t.Reset(min(byeWait, time.Until(end)))
+			continue
+		case <-flushed:
+		case <-done:
+		case <-abort:
+		case <-t.C:
+		}
+		return
+	}
+}
+
+// noteEmptied tells flush that a client that polls has fetched all messages. It must be called with mu held.
+func (l *Link) noteEmptied() {
+	if l.emptied == nil {
+		return
+	}
 	select {
-	case <-flushed:
-	case <-done:
-	case <-abort:
-	case <-t.C:
+	case <-l.emptied:
+	default:
+		close(l.emptied)
 	}
 }
 

@@ -38,7 +38,7 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 		l.mu.Unlock()
 		_ = l.answer(w, r, noopFrame)
 		return
-	case l.leaving, l.isDone, l.socket != nil:
+	case l.leaving, l.overlap, l.isDone, l.socket != nil:
 		// After an upgrade nothing travels by polling any more.
 		l.mu.Unlock()
 		l.refuse(w, r, transport.RefusedRequest, errOver)
@@ -69,6 +69,9 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 	}
 	if last {
 		l.noteFlushed()
+	}
+	if l.opts.Outbox.Waiting() == 0 {
+		l.noteEmptied()
 	}
 	l.mu.Unlock()
 	if err != nil {
@@ -145,7 +148,7 @@ func (l *Link) waitFrames(r *http.Request) (frames []*transport.Frame, last bool
 func (l *Link) ServePost(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	switch {
-	case l.isDone, l.leaving, l.socket != nil:
+	case l.leaving, l.overlap, l.isDone, l.socket != nil:
 		l.mu.Unlock()
 		l.refuse(w, r, transport.RefusedRequest, errOver)
 		return

@@ -3,6 +3,7 @@
 import { io } from 'socket.io-client';
 import { Tier } from '../machine/series.js';
 import { readEnvelope, type Reading } from './envelope.js';
+import { followQuery, parser } from './parser.js';
 
 export interface HistoryRequest {
   readonly path: string;
@@ -29,7 +30,7 @@ const ROWS = 8000;
 
 /** Fetches, and returns a function that stops it. The tiers fill while it runs. A broken connection is resumed. */
 export function fetchHistory(request: HistoryRequest, tiers: Map<string, Tier>): () => void {
-  const socket = io(request.namespace === '/' ? '' : request.namespace, { path: request.path, forceNew: true, query: { follow: 1 } });
+  const socket = io(request.namespace === '/' ? '' : request.namespace, { path: request.path, forceNew: true, query: followQuery, parser });
   let packets = 0;
   let first = request.from || NaN;
   let ended = false;

@@ -1,6 +1,7 @@
 // The page's connection: it joins a room and resumes behind the last event, by the journal's replay if the server
 // keeps one. It does not look into the events.
 import { io, type Socket } from 'socket.io-client';
+import { followQuery, parser } from './parser.js';
 
 export type LinkState =
   | 'connecting' // for the first time
@@ -72,7 +73,8 @@ export class Link {
       reconnectionDelay: 500,
       reconnectionDelayMax: 3000,
       timeout: 10_000,
-      query: { follow: 1 }, // no event comes before the join
+      query: followQuery,
+      parser,
     });
     this.socket.on('connect', () => this.connected());
     this.socket.on('disconnect', (reason) => {
