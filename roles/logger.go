@@ -97,7 +97,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		}
 	}
 	only := c.Bool("alarms-only")
-	l.watches = newWatches(dictionary)
+	l.watches = newWatches(dictionary, log)
 	l.form = newLineForm(choiceOf(c, "format"), channels, wantsColor(choiceOf(c, "color"), out), only, dictionary)
 	opts, err := clientOptions(c, log)
 	if err != nil {
