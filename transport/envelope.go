@@ -21,13 +21,13 @@ type Envelope struct {
 
 // EnvelopeOf reads an envelope from the argument of an event: a JSON object, or bytes that are a
 // protobuf envelope. ok is false if the argument is anything else, which is no error: clients may
-// send any value. The envelope's Packet or Proto is part of the value's bytes.
+// send any value. Packet or Proto is part of the value's bytes, unless the packet has binary parts: these are base64
+// strings in Packet.
 func EnvelopeOf(v Value) (e Envelope, ok bool) {
 	if len(v.Attachments) > 0 {
 		if b, bytes := v.Bytes(); bytes {
 			return envelopeOfProto(b)
 		}
-		return e, false
 	}
 	var source, boot, seq, packet bool
 	eachField(v.JSON, func(key, value []byte) bool {
@@ -51,6 +51,13 @@ func EnvelopeOf(v Value) (e Envelope, ok bool) {
 	if !source || !boot || !seq || !packet {
 		return Envelope{}, false
 	}
+	if len(v.Attachments) > 0 {
+		text, err := Value{JSON: e.Packet, Attachments: v.Attachments}.MarshalJSON()
+		if err != nil {
+			return Envelope{}, false
+		}
+		e.Packet = text
+	}
 	return e, true
 }
 
@@ -72,8 +79,8 @@ func (e *Envelope) Check() error {
 // roomOf returns the room that an event's argument is for, "" for everyone: that of the envelope, if
 // the argument is one. Every event passes here, so it reads no more of the argument than that takes.
 func roomOf(v Value) string {
-	if len(v.Attachments) > 0 {
-		e, _ := EnvelopeOf(v)
+	if b, bytes := v.Bytes(); bytes {
+		e, _ := envelopeOfProto(b)
 		return e.Room
 	}
 	var source, boot, seq, packet bool

@@ -315,27 +315,10 @@ func (sn *Session) left(s *Socket, byServer bool) {
 		return
 	}
 	if byServer {
-		sn.closeWhenTold()
+		sn.conn.Close(ReasonServerDisconnect, nil)
 		return
 	}
 	sn.armIdle()
-}
-
-// closeWhenTold closes the connection once the DISCONNECT packet has been taken to be sent. In one poll response with it
-// the packet that closes would be acted on first by socket.io-client 4: "transport close", upon which it connects again.
-func (sn *Session) closeWhenTold() {
-	sn.mu.Lock()
-	defer sn.mu.Unlock()
-	if sn.closed {
-		return
-	}
-	sn.server.running.Add(1) // the engine waits for Closed, and only then the server for running
-	go func() {
-		defer sn.server.running.Done()
-		// Its error is that of a connection that has ended.
-		_ = sn.outbox.await(sn.ctx, sn.outbox.limit)
-		sn.conn.Close(ReasonServerDisconnect, nil)
-	}()
 }
 
 // forget removes the socket from the list and returns how many are left.

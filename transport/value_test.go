@@ -130,3 +130,17 @@ func TestEnvelopeOf(t *testing.T) {
 		})
 	}
 }
+
+// An envelope whose packet has a binary part went to everyone instead of its room, and was stored again when it was sent
+// again.
+func TestEnvelopeWithABuffer(t *testing.T) {
+	v := Value{JSON: json.RawMessage(`{"source":"tbm-1","boot":"b","seq":7,"room":"ops","packet":{"image":{"_placeholder":true,"num":0},"n":1}}`),
+		Attachments: [][]byte{{1, 2, 3}}}
+	e, ok := EnvelopeOf(v)
+	if !ok || e.Source != "tbm-1" || e.Seq != 7 || e.Room != "ops" || string(e.Packet) != `{"image":"AQID","n":1}` {
+		t.Errorf("got %v, %+v with packet %s", ok, e, e.Packet)
+	}
+	if room := roomOf(v); room != "ops" {
+		t.Errorf("it is for room %q", room)
+	}
+}

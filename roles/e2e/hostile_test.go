@@ -305,7 +305,7 @@ func TestKickIsToldAsOne(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many clients")
 	}
-	const tries = 15
+	const tries = 30
 	r := startRelay(t, nil)
 	for _, kind := range clientKinds[:3] {
 		for _, way := range ways {
@@ -322,7 +322,7 @@ func TestKickIsToldAsOne(t *testing.T) {
 					if got := d.next("disconnect").Reason; got != "io server disconnect" {
 						t.Fatalf("try %d: told %q", try, got)
 					}
-					d.do(map[string]any{"do": "connect"})
+					d.do(map[string]any{"do": "open"})
 					sid = d.next("connect").Sid
 				}
 			})

@@ -5,8 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	"tbmsock/internal/freeport"
 )
 
 // readmeCode returns the README's example, its server replaced by the test's.
@@ -54,6 +57,17 @@ func TestReadme(t *testing.T) {
 		p.lineWith("joined ops")
 		p.lineWith("tbm-1")
 	})
+	t.Run("JavaScript follower", func(t *testing.T) {
+		testReadmeFollower(t, func(t *testing.T, url string) *process {
+			code := strings.ReplaceAll(readmeCode(t, "javascript-follower", url), `"socket.io-client"`, `"socket.io-client-4"`)
+			return start(t, "node", write(t, node(t), "readme.follower.tmp.js", code))
+		})
+	})
+	t.Run("Python follower", func(t *testing.T) {
+		testReadmeFollower(t, func(t *testing.T, url string) *process {
+			return start(t, pythonWithSocketIO(t), "-u", write(t, t.TempDir(), "follower.py", readmeCode(t, "python-follower", url)))
+		})
+	})
 	t.Run("Angular", func(t *testing.T) {
 		dir := node(t)
 		code := strings.ReplaceAll(readmeCode(t, "angular", url), `"socket.io-client"`, `"socket.io-client-4"`)
@@ -84,4 +98,36 @@ const timer = setInterval(() => {
 `))
 		p.lineWith("signal tbm-1")
 	})
+}
+
+// testReadmeFollower kills the server twice while a follower of the README listens: it gets each packet once, in order.
+func testReadmeFollower(t *testing.T, follower func(t *testing.T, url string) *process) {
+	addr, dir := freeport.Address(t), t.TempDir()
+	serve := func() *process {
+		s := start(t, tbmsock(t), "server", "--listen", addr, "--data-dir", dir)
+		s.url()
+		return s
+	}
+	server := serve()
+	p := follower(t, "http://"+addr)
+	server.logged("connected")
+	start(t, tbmsock(t), "telemetry", "--url", "http://"+addr, "--rate", "50hz", "--room", "ops")
+	seq := uint64(0)
+	for round := range 3 {
+		for range 40 {
+			fields := strings.Fields(p.lineWith(" tbm-1 "))
+			n, err := strconv.ParseUint(fields[len(fields)-1], 10, 64)
+			if err != nil {
+				t.Fatalf("%q: %v", fields, err)
+			}
+			if seq++; n != seq && seq > 1 {
+				t.Fatalf("seq %d after %d", n, seq-1)
+			}
+			seq = n
+		}
+		if round < 2 {
+			server.kill()
+			server = serve()
+		}
+	}
 }

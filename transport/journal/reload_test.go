@@ -154,6 +154,7 @@ func TestReadingAsAWholeTakesItsTime(t *testing.T) {
 			j.mu.Lock()
 			// As when the process is killed.
 			j.unsaved, j.opts.elapsed = extentOf{}, func() time.Duration { return 0 }
+			j.ageing.saved = j.table.lived
 			j.mu.Unlock()
 			closeJournal(t, j)
 			told := make(chan string, 100)

@@ -87,6 +87,7 @@ type Link struct {
 type pollSignals struct {
 	released chan struct{} // closed: polls are answered at once, an upgrade is under way
 	ready    chan struct{} // capacity 1: frames wait for a poll
+	stamp    pollStamp     // of the last poll that was answered
 }
 
 // signals returns l.poll, made if need be. l.mu is held.

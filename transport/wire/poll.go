@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net/http"
 	"time"
@@ -50,6 +51,13 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 		l.opts.Down(transport.ReasonParseError, fmt.Errorf("GET: %w", errOverlap))
 		return
 	}
+	stamp := stampOf(r)
+	if l.signals().stamp.repeatedBy(stamp) {
+		l.mu.Unlock()
+		l.refuse(w, r, transport.RefusedRequest, errRepeated)
+		l.opts.Down(transport.ReasonTransportError, errRepeated)
+		return
+	}
 	l.getting = true
 	l.mu.Unlock()
 	frames, last := l.waitFrames(r)
@@ -64,6 +72,9 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 	}
 	l.mu.Lock()
 	l.getting = false
+	if frames != nil && l.poll != nil {
+		l.poll.stamp.answered(stamp)
+	}
 	if l.leaving {
 		l.leave()
 	}
@@ -81,6 +92,34 @@ func (l *Link) ServeGet(w http.ResponseWriter, r *http.Request) {
 
 func (l *Link) answer(w http.ResponseWriter, r *http.Request, frames ...*transport.Frame) error {
 	return l.opts.Codec.WritePayload(zipped(w, r, l.opts.Engine.Compress), r, frames, l.opts.TextOnly)
+}
+
+// errRepeated: a browser, like other HTTP clients, repeats a GET by itself when a connection that it has used before is
+// reset. If the server had answered the poll by then, the response is lost, and neither the page nor its library knows.
+// The end of the session tells them.
+var errRepeated = errors.New("a poll was repeated after its response was lost")
+
+// pollStamp recognises a repeated poll by its parameter t, which stock clients change for each request.
+type pollStamp struct {
+	last   uint64 // hash of t; 0: none
+	varies bool   // t has changed: the client does not send a constant
+}
+
+var stampSeed = maphash.MakeSeed()
+
+func stampOf(r *http.Request) uint64 {
+	t := r.URL.Query().Get("t")
+	if t == "" {
+		return 0
+	}
+	return maphash.String(stampSeed, t)
+}
+
+func (s *pollStamp) repeatedBy(stamp uint64) bool { return s.varies && stamp != 0 && stamp == s.last }
+
+func (s *pollStamp) answered(stamp uint64) {
+	s.varies = s.varies || s.last != 0 && stamp != s.last
+	s.last = stamp
 }
 
 func (l *Link) refuse(w http.ResponseWriter, r *http.Request, reason transport.RefusedReason, err error) {

@@ -30,25 +30,32 @@ const opts = { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200,
 if (options.transports) opts.transports = options.transports;
 if (options.deflate !== undefined) opts.perMessageDeflate = options.deflate; // by default it is offered
 const namespace = options.namespace === '/' ? '' : options.namespace || '';
-const socket = io(options.url + namespace, opts);
+let socket;
 
-socket.on('connect', () => {
-  tell({ on: 'connect', sid: socket.id, transport: socket.io.engine.transport.name });
-  for (let n = 1; n <= (options.burst || 0); n++) {
-    setTimeout(() => socket.emit('n', n), n / 4);
-  }
-});
-socket.on('disconnect', (reason) => tell({ on: 'disconnect', reason }));
-socket.on('connect_error', (e) => tell({ on: 'connect_error', message: String(e.message || e), data: encode(e.data) }));
-socket.on('error', (e) => tell({ on: 'connect_error', message: String(e.message || e) }));
+// Each time a connection of its own.
+function open() {
+  socket = io(options.url + namespace, opts);
 
-for (const event of options.listen || []) {
-  socket.on(event, (...args) => {
-    const answer = args.length && typeof args[args.length - 1] === 'function' ? args.pop() : null;
-    tell({ on: 'event', event, args: args.map(encode) });
-    if (answer) answer(...args);
+  socket.on('connect', () => {
+    tell({ on: 'connect', sid: socket.id, transport: socket.io.engine.transport.name });
+    for (let n = 1; n <= (options.burst || 0); n++) {
+      setTimeout(() => socket.emit('n', n), n / 4);
+    }
   });
+  socket.on('disconnect', (reason) => tell({ on: 'disconnect', reason }));
+  socket.on('connect_error', (e) => tell({ on: 'connect_error', message: String(e.message || e), data: encode(e.data) }));
+  socket.on('error', (e) => tell({ on: 'connect_error', message: String(e.message || e) }));
+
+  for (const event of options.listen || []) {
+    socket.on(event, (...args) => {
+      const answer = args.length && typeof args[args.length - 1] === 'function' ? args.pop() : null;
+      tell({ on: 'event', event, args: args.map(encode) });
+      if (answer) answer(...args);
+    });
+  }
 }
+
+open();
 
 require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const c = JSON.parse(line);
@@ -59,8 +66,8 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
       socket.emit(c.event, ...args);
       break;
     }
-    case 'connect': // after the server has ended the socket
-      socket.connect();
+    case 'open': // again, after the server has ended the socket
+      open();
       break;
     case 'transport':
       tell({ on: 'transport', transport: socket.io.engine.transport.name, extensions: (socket.io.engine.transport.ws || {}).extensions });

@@ -1,8 +1,7 @@
 """A follower as the README shows it, with the stock python-socketio. Its output is that of node/follower.js.
 
-socketio.Client handles each message in a thread of its own: it keeps no order, and can take the bytes of one event for
-those of another. socketio.AsyncClient keeps the order, if the handler does not await anything before it has taken the
-event.
+socketio.Client handles each message in a thread of its own: nothing guarantees their order, nor that an event gets its
+own bytes. socketio.AsyncClient keeps the order, if the handler does not await anything before it has taken the event.
 
 With reconnection=True a client allows one second for each new connection to a namespace (wait_timeout), too little for
 a slow link, and one whose link is cut within the answer to a poll does not reconnect at all. So this one makes a new
