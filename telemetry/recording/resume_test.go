@@ -79,7 +79,7 @@ func TestNamesAndValuesBreakNoRow(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if p, err := LastPlace(path); err != nil || p != (Place{7, text}) {
+		if p, err := LastPlace(path); err != nil || p != (Place{Offset: 7, Journal: text}) {
 			t.Errorf("%q: the place is %+v, %v", text, p, err)
 		}
 		r, err := OpenReader(path)
