@@ -36,7 +36,9 @@ func serverFlags() []cli.Flag {
 		durationFlag("handshake-timeout", "time for a request's header, an upgrade, and the first namespace", 10*time.Second, 100*time.Millisecond, time.Hour),
 		bytesFlag("max-payload", "largest message or POST body that is taken", 1e6, 1e3, 1e9),
 		countFlag("max-clients", "how many connections may be open, 0 for any number", 0, 10_000_000),
-		bytesFlag("queue-limit", "how much may wait for one client", 1<<20, 1<<10, 1<<30),
+		// The least holds the acknowledgements of all events that a publisher of ours has in flight: one that is slow to
+		// take them would be disconnected again and again.
+		bytesFlag("queue-limit", "how much may wait for one client", 1<<20, 64<<10, 1<<30),
 		choiceFlag("slow-client", "what happens to a client for which more would wait", "drop-oldest", "disconnect"),
 		compressFlag(),
 		dictionaryFlag(),

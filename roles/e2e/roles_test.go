@@ -244,6 +244,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"telemetry", "--count", "-1"}, []string{"--count -1", "0"}},
 		{[]string{"telemetry", "--url", "ftp://x"}, []string{"--url", "ftp", "http"}},
 		{[]string{"server", "--ping-interval", "1ms"}, []string{"--ping-interval 1ms", "100ms"}},
+		{[]string{"server", "--queue-limit", "16KiB"}, []string{"--queue-limit 16KiB", "64KiB"}},
 		{[]string{"server", "--max-payload", "1XB"}, []string{"--max-payload 1XB", "1MB"}},
 		{[]string{"server", "--listen", "8080"}, []string{"--listen 8080", "127.0.0.1:8080"}},
 		{[]string{"server", "--slow-client", "kill"}, []string{"--slow-client kill", "drop-oldest or disconnect"}},
