@@ -58,6 +58,14 @@ func Name(s string, columns int) string {
 	return string(append(b, '"'))
 }
 
+// Cut returns s, or its beginning and "…" if it has more than so many characters.
+func Cut(s string, most int) string {
+	if n := prefix(s, most); n < len(s) {
+		return s[:prefix(s, most-1)] + "…"
+	}
+	return s
+}
+
 // JSON returns the same JSON text with everything beyond ASCII that is not printable as \u escapes, as encoding/json
 // writes control characters: it is valid, and reads as the same value. It returns b if there is nothing to escape.
 func JSON(b []byte) []byte {
