@@ -96,6 +96,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	only := c.Bool("alarms-only")
 	l.watches = newWatches(dictionary, log)
 	l.form = newLineForm(choiceOf(c, "format"), channels, wantsColor(choiceOf(c, "color"), out), only, dictionary)
+	l.form.spreadsheet(c.Bool("csv-safe"))
 	opts, err := clientOptions(c, log)
 	if err != nil {
 		return nil, err
@@ -133,6 +134,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	// Last, since it has to be closed again.
 	if path := l.path; path != "" {
 		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
+		l.fileForm.spreadsheet(c.Bool("csv-safe"))
 		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
 			return nil, err
 		}
