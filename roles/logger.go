@@ -197,8 +197,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 	return nil
 }
 
-// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a journal,
-// falls behind in it: nothing is lost.
+// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a
+// journal, falls behind in it: nothing is lost.
 const stdoutLimit = 64 << 10
 
 // stdoutFailed ends a logger whose lines go nowhere else.
