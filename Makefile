@@ -1,7 +1,7 @@
 # make dashboard: build the web application that the binary serves; needs Node 20
 # make demo: build, and run server, telemetry and logger together
 # make test: install what the tests need, and run them all
-# make test-short: the tests without other processes, in less than a minute
+# make test-short: the tests that start no other processes
 # make test-long: kill servers, sources and loggers for minutes while telemetry flows; make test does so for seconds
 # make test-once: ONCE_RUNS runs of the test of exactly once at each of five delays, with all CPUs busy; 20 take an hour
 # make fuzz: each fuzz target for FUZZTIME
