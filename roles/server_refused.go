@@ -55,6 +55,8 @@ func (l *refusedLog) note(r transport.Refused) {
 	switch {
 	case r.Reason == transport.RefusedOrigin && transport.CheckOrigin(r.Origin) == nil:
 		fields["allow_with"] = fmt.Sprintf("--cors-origin %s", r.Origin)
+	case r.Reason == transport.RefusedJSONP && transport.CheckJSONP(r.Origin) == nil:
+		fields["allow_with"] = fmt.Sprintf("--jsonp %s", r.Origin)
 	case r.Err != nil:
 		fields[logrus.ErrorKey] = r.Err
 	}
@@ -64,7 +66,7 @@ func (l *refusedLog) note(r transport.Refused) {
 // refusedLevel is warn for what an operator can mend by a flag.
 func refusedLevel(r transport.RefusedReason) logrus.Level {
 	switch r {
-	case transport.RefusedOrigin, transport.RefusedFull:
+	case transport.RefusedOrigin, transport.RefusedJSONP, transport.RefusedFull:
 		return logrus.WarnLevel
 	case transport.RefusedStopping:
 		return logrus.DebugLevel

@@ -46,6 +46,10 @@ func TestRefusedRequestsAreLogged(t *testing.T) {
 			`level=warning msg="request refused" allow_with="--cors-origin null" client="10.0.0.9:50" method=GET origin=null reason=origin` + "\n"},
 		{"an origin that no flag can allow", transport.Refused{Reason: transport.RefusedOrigin, RemoteAddr: "10.0.0.9:50", Method: "GET", Origin: "nonsense\n\x1b[2J", Err: errors.New("Forbidden")},
 			`level=warning msg="request refused" client="10.0.0.9:50" error=Forbidden method=GET origin="nonsense\n\x1b[2J" reason=origin` + "\n"},
+		{"JSONP of a page", transport.Refused{Reason: transport.RefusedJSONP, RemoteAddr: "10.0.0.9:50", Method: "GET", Origin: "http://old.example", Version: "3", Err: transport.ErrForbidden},
+			`level=warning msg="request refused" allow_with="--jsonp http://old.example" client="10.0.0.9:50" eio=3 method=GET origin="http://old.example" reason=JSONP` + "\n"},
+		{"JSONP of a page that does not tell its origin", transport.Refused{Reason: transport.RefusedJSONP, RemoteAddr: "10.0.0.9:50", Method: "GET", Err: transport.ErrForbidden},
+			`level=warning msg="request refused" client="10.0.0.9:50" error=Forbidden method=GET reason=JSONP` + "\n"},
 		{"an unknown session", transport.Refused{Reason: transport.RefusedSession, RemoteAddr: "10.0.0.9:50", Method: "POST", Version: "3", Transport: "polling", Err: transport.ErrUnknownSession},
 			`level=info msg="request refused" client="10.0.0.9:50" eio=3 error="Session ID unknown" method=POST reason="unknown session" transport=polling` + "\n"},
 	} {
