@@ -50,6 +50,10 @@ func TestRefusedRequestsAreLogged(t *testing.T) {
 			`level=warning msg="request refused" allow_with="--jsonp http://old.example" client="10.0.0.9:50" eio=3 method=GET origin="http://old.example" reason=JSONP` + "\n"},
 		{"JSONP of a page that does not tell its origin", transport.Refused{Reason: transport.RefusedJSONP, RemoteAddr: "10.0.0.9:50", Method: "GET", Err: transport.ErrForbidden},
 			`level=warning msg="request refused" client="10.0.0.9:50" error=Forbidden method=GET reason=JSONP` + "\n"},
+		{"a name that a flag would allow", transport.Refused{Reason: transport.RefusedHost, RemoteAddr: "10.0.0.9:50", Method: "GET", Host: "tbm.example:8080", Err: transport.ErrForbidden},
+			`level=warning msg="request refused" allow_with="--host tbm.example" client="10.0.0.9:50" host="tbm.example:8080" method=GET reason=host` + "\n"},
+		{"a name that no flag can allow", transport.Refused{Reason: transport.RefusedHost, RemoteAddr: "10.0.0.9:50", Method: "GET", Host: "a b\x1b[2J", Err: transport.ErrForbidden},
+			`level=warning msg="request refused" client="10.0.0.9:50" host="a b\x1b[2J" method=GET reason=host` + "\n"},
 		{"an unknown session", transport.Refused{Reason: transport.RefusedSession, RemoteAddr: "10.0.0.9:50", Method: "POST", Version: "3", Transport: "polling", Err: transport.ErrUnknownSession},
 			`level=info msg="request refused" client="10.0.0.9:50" eio=3 error="Session ID unknown" method=POST reason="unknown session" transport=polling` + "\n"},
 	} {

@@ -95,6 +95,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, reason RefusedRe
 	WriteHTTPError(w, ErrForbidden)
 }
 
+// RefuseHost answers a request that came by a name which is not the server's.
+func (s *Server) RefuseHost(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, RefusedHost) }
+
 // AllowOrigins answers for h as the Socket.IO endpoint does who may ask from which page
 // ([ServerOptions.Origins]).
 func (s *Server) AllowOrigins(h http.Handler) http.Handler {
