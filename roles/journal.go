@@ -141,8 +141,8 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 	return fail(err)
 }
 
-// end applies --until. An entry that is there has been stored, whatever the clock said then: a time that is not yet past
-// keeps none of them out.
+// end applies --until. An entry that is there has been stored, whatever the clock said then: a time that is not yet
+// past keeps none of them out.
 func (r *journalReader) end(ctx context.Context, until, now time.Time) error {
 	if until.IsZero() {
 		return nil

@@ -24,8 +24,8 @@ func choiceFlagDefault(name, usage, value string, choices ...string) *cli.Generi
 	return f
 }
 
-// logLimit is how many bytes of log lines may wait for stderr. Those beyond are dropped and counted: no role waits for a
-// reader of its log.
+// logLimit is how many bytes of log lines may wait for stderr. Those beyond are dropped and counted: no role waits for
+// a reader of its log.
 const logLimit = 1 << 20
 
 // newLog makes the log of a role, on w.
@@ -56,8 +56,8 @@ func newLog(c *cli.Context, w io.Writer) *logrus.Logger {
 // longestField is how many columns of a field are logged. Names, reasons and errors of the other side are in some.
 const longestField = 1000
 
-// safeFormatter makes lines of text from other parties safe to print. logrus does that with the fields of a line of text,
-// but neither with the message of a coloured one, nor with what JSON does not escape.
+// safeFormatter makes lines of text from other parties safe to print. logrus does that with the fields of a line of
+// text, but neither with the message of a coloured one, nor with what JSON does not escape.
 type safeFormatter struct{ logrus.Formatter }
 
 // Format leaves the entry as it is: it may be logged again.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"time"
 
@@ -62,10 +61,6 @@ type loggerRole struct {
 	file     *recording.File
 	fileForm *lineForm // nil without a file
 	tracker  transport.Tracker
-	tracked  struct { // the envelope that was counted last
-		event, source, boot string
-		seq                 uint64
-	}
 	watches  *watches
 	packet   telemetry.Packet   // the last one, whose memory is used again
 	began    bool               // out has its header
@@ -75,7 +70,9 @@ type loggerRole struct {
 	gone     uint64             // offsets that were wanted, and which the server no longer had
 	skipped  bool               // that event was not logged: it had been
 	path     string             // of the file; empty without one
-	logged   *transport.Tracker // not nil once another journal was met; what the file held then
+	unplaced bool               // packets without an offset were logged, which a journal may get later
+	anew     bool               // another journal was met
+	logged   *transport.Tracker // not nil once offsets do not tell what was logged; what the file held then
 	received uint64
 	others   uint64 // events that carry no envelope
 	dropped  uint64 // by the server, because this logger was slow
@@ -97,7 +94,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 		}
 	}
 	only := c.Bool("alarms-only")
-	l.watches = newWatches(dictionary)
+	l.watches = newWatches(dictionary, log)
 	l.form = newLineForm(choiceOf(c, "format"), channels, wantsColor(choiceOf(c, "color"), out), only, dictionary)
 	l.form.spreadsheet(c.Bool("csv-safe"))
 	opts, err := clientOptions(c, log)
@@ -200,8 +197,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 	return nil
 }
 
-// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a journal,
-// falls behind in it: nothing is lost.
+// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a
+// journal, falls behind in it: nothing is lost.
 const stdoutLimit = 64 << 10
 
 // stdoutFailed ends a logger whose lines go nowhere else.
@@ -301,7 +298,8 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		l.write(&r, normal)
 		return
 	}
-	l.track(ev.Name, &e)
+	l.tracker.AddAs(ev.Name, &e)
+	l.unplaced = l.unplaced || offset == 0
 	r.Envelope = &e
 	if !recording.ReadPacket(&e, &l.packet) {
 		l.write(&r, normal)
@@ -313,19 +311,6 @@ func (l *loggerRole) event(_ context.Context, ev *transport.Event) {
 		l.changed(s, now)
 	}
 	l.write(&r, s.state())
-}
-
-// track counts the envelope, unless it is the last one under another name (an alias). l.mu is held.
-func (l *loggerRole) track(event string, e *transport.Envelope) {
-	alias := event != l.tracked.event && e.Source == l.tracked.source && e.Boot == l.tracked.boot && e.Seq == l.tracked.seq
-	if alias {
-		return
-	}
-	l.tracker.Add(e)
-	if l.tracked.source != e.Source || l.tracked.boot != e.Boot { // e's strings may be part of a large message
-		l.tracked.source, l.tracked.boot = strings.Clone(e.Source), strings.Clone(e.Boot)
-	}
-	l.tracked.event, l.tracked.seq = event, e.Seq
 }
 
 // write puts the record out, and into the file.
@@ -393,8 +378,15 @@ func (l *loggerRole) skippedByServer(_ context.Context, ev *transport.Event) {
 		return
 	}
 	l.mu.Lock()
-	l.withheld++
+	known := note.Offset <= l.place.Offset // on the connection before
+	if !known {
+		l.withheld++
+		l.place.Offset, l.lastName = note.Offset, ""
+	}
 	l.mu.Unlock()
+	if known {
+		return
+	}
 	l.log.WithFields(logrus.Fields{"offset": note.Offset, "reason": note.Error.Message}).Warn("journal entry skipped by the server")
 }
 

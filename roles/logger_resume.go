@@ -75,6 +75,7 @@ func (l *loggerRole) follow(c *cli.Context, rooms []string) error {
 
 // goOn makes it begin behind the file's last packet, if the file has one.
 func (l *loggerRole) goOn(place recording.Place) {
+	l.unplaced = place.Unplaced
 	if l.place = place; place.Offset > 0 {
 		l.log.WithFields(logrus.Fields{"file": l.path, "offset": place.Offset, "journal": place.Journal}).Info("going on behind the file's last packet")
 	}
@@ -84,11 +85,16 @@ func (l *loggerRole) goOn(place recording.Place) {
 func (l *loggerRole) from(status transport.JournalStatus, first transport.Since) transport.Since {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.unplaced {
+		// The server kept no journal for a while. A packet of that time is in its journal now if its source sent it
+		// again, having seen no acknowledgement.
+		l.recall()
+	}
 	was := l.place
 	l.place.Journal = status.Journal
 	fields := logrus.Fields{"offset": was.Offset, "journal_first": status.First, "journal_last": status.Last}
 	switch {
-	case was.Offset == 0 && l.logged != nil: // a link that broke before the new journal's first event came
+	case was.Offset == 0 && l.anew: // a link that broke before the new journal's first event came
 		return transport.Since{Offset: 1}
 	case was.Offset == 0 && l.begins > 0: // nothing has come since the connection before
 		if was.Journal != status.Journal || l.begins > status.Last+1 {
@@ -100,6 +106,8 @@ func (l *loggerRole) from(status transport.JournalStatus, first transport.Since)
 		return transport.Since{Offset: l.begins}
 	case was.Offset == 0:
 		return first
+	case was.Offset == math.MaxUint64: // the logger ends
+		return transport.Since{Offset: 1}
 	case was.Journal != "" && status.Journal != "" && was.Journal != status.Journal:
 		fields["journal"], fields["journal_before"] = status.Journal, was.Journal
 		l.log.WithFields(fields).Warn("the server has another journal than the one that was followed: everything in it is taken, but for packets that have been logged")
@@ -130,10 +138,15 @@ func (l *loggerRole) noteGone(next uint64, status transport.JournalStatus) uint6
 	return first
 }
 
-// beginAnew is for a journal whose offsets say nothing of what has been logged: from now on (source, boot, seq) tells. What this
-// process has logged it knows; what others have is read from the file. l.mu is held.
+// beginAnew is for a journal whose offsets say nothing of what has been logged. l.mu is held.
 func (l *loggerRole) beginAnew() {
-	l.place.Offset = 0
+	l.place.Offset, l.anew = 0, true
+	l.recall()
+}
+
+// recall makes (source, boot, seq) tell what has been logged, beside the offset. What this process has logged it knows;
+// what others have is read from the file. l.mu must be held.
+func (l *loggerRole) recall() {
 	if l.logged != nil {
 		return
 	}
@@ -149,7 +162,7 @@ func (l *loggerRole) beginAnew() {
 	}
 }
 
-// hasLogged tells whether a packet of another journal has been logged. l.mu is held.
+// hasLogged reports whether a packet has been logged whose offset does not tell. l.mu must be held.
 func (l *loggerRole) hasLogged(e *transport.Envelope) bool {
 	return l.logged != nil && (l.logged.Has(e) || l.tracker.Has(e))
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,15 +144,15 @@ func TestAliasIsNoRepeat(t *testing.T) {
 	l, said := testLogger()
 	for seq := range uint64(3) {
 		for _, name := range []string{"log_telemetry", "telemetry"} {
-			l.track(name, &transport.Envelope{Source: "s", Boot: "b", Seq: seq + 1})
+			l.tracker.AddAs(name, &transport.Envelope{Source: "s", Boot: "b", Seq: seq + 1})
 		}
 	}
-	l.track("log_telemetry", &transport.Envelope{Source: "s", Boot: "c", Seq: 3})
+	l.tracker.AddAs("log_telemetry", &transport.Envelope{Source: "s", Boot: "c", Seq: 3})
 	l.summary()
 	if strings.Count(said.String(), "summary: complete") != 2 || strings.Contains(said.String(), "repeats=3") {
 		t.Errorf("it says:\n%s", said)
 	}
-	l.track("log_telemetry", &transport.Envelope{Source: "s", Boot: "c", Seq: 3})
+	l.tracker.AddAs("log_telemetry", &transport.Envelope{Source: "s", Boot: "c", Seq: 3})
 	said.Reset()
 	if l.summary(); !strings.Contains(said.String(), "repeats=1") {
 		t.Errorf("a repeat under the same name is not counted:\n%s", said)
@@ -188,5 +191,110 @@ func TestWhatTheFileHasIsNotMissing(t *testing.T) {
 	l.summary()
 	if !strings.Contains(said.String(), "summary: complete") || !strings.Contains(said.String(), "first=3 ") || !strings.Contains(said.String(), "missing=0 ") {
 		t.Errorf("it says:\n%s", said)
+	}
+}
+
+// A server without a journal sends the events of all sources under all names as they come. The second name of an event
+// counted as a repeat if another source's came between, so that the summary warned of repeats that there were none of.
+func TestAliasesOfSeveralSourcesAreNoRepeats(t *testing.T) {
+	l, said := testLogger()
+	for seq := range uint64(3) {
+		for _, name := range []string{"log_telemetry", "telemetry"} {
+			for _, source := range []string{"a", "b"} {
+				l.tracker.AddAs(name, &transport.Envelope{Source: source, Boot: "b", Seq: seq + 1})
+			}
+		}
+	}
+	if l.summary(); strings.Count(said.String(), "summary: complete") != 2 {
+		t.Errorf("it says:\n%s", said)
+	}
+}
+
+// envelopeEvent is an event with an envelope of source s and boot b, and with an offset unless that is 0.
+func envelopeEvent(seq, offset uint64) *transport.Event {
+	ev := &transport.Event{Name: transport.EventTelemetry,
+		Args: transport.Args{{JSON: fmt.Appendf(nil, `{"source":"s","boot":"b","seq":%d,"packet":{"x":1}}`, seq)}}}
+	if offset > 0 {
+		ev.Args = append(ev.Args, transport.Value{JSON: fmt.Appendf(nil, `{"offset":%d,"replayed":true}`, offset)})
+	}
+	return ev
+}
+
+// A server was started without its journal, and with it again: a packet that was logged live, and that the source sent
+// again since its acknowledgement was lost, was logged twice. So it was if the logger was started again in between.
+func TestPacketsOfAServerWithoutJournalAreLoggedOnce(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restarted %t", restarted), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "packets.jsonl")
+			begin := func() *loggerRole {
+				l, _ := testLogger()
+				l.ctx, l.clock, l.out, l.path = t.Context(), systemClock, io.Discard, path
+				l.form, l.fileForm = newLineForm("json", nil, false, false, nil), newLineForm("json", nil, false, false, nil)
+				var err error
+				if l.file, _, err = recording.Open(recording.Options{Path: path, Resume: true}); err != nil {
+					t.Fatal(err)
+				}
+				l.goOn(l.file.Place())
+				return l
+			}
+			end := func(l *loggerRole) {
+				if err := l.file.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			journal := transport.JournalStatus{OK: true, Journal: "a", First: 1, Last: 7}
+			first := transport.Since{Offset: 5}
+			l := begin()
+			if got := l.from(journal, first); got.Offset != 5 {
+				t.Fatalf("it begins at %s", sinceText(got))
+			}
+			l.event(t.Context(), envelopeEvent(1, 5))
+			l.following(0, &transport.AckError{Code: transport.CodeNoJournal})
+			l.event(t.Context(), envelopeEvent(2, 0))
+			l.event(t.Context(), envelopeEvent(3, 0)) // not acknowledged, and sent again
+			if restarted {
+				end(l)
+				l = begin()
+			}
+			if got := l.from(journal, first); got.Offset != 6 {
+				t.Errorf("it resumes at %s, want offset 6", sinceText(got))
+			}
+			l.event(t.Context(), envelopeEvent(3, 6))
+			l.event(t.Context(), envelopeEvent(4, 7))
+			end(l)
+			file, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for seq := 1; seq <= 4; seq++ {
+				if n := strings.Count(string(file), fmt.Sprintf(`"seq":%d,`, seq)); n != 1 {
+					t.Errorf("seq %d is in the file %d times", seq, n)
+				}
+			}
+		})
+	}
+}
+
+// A logger that began with a server without a journal begins where its flags say when there is one.
+func TestSinceCountsAfterAServerWithoutJournal(t *testing.T) {
+	l, _ := testLogger()
+	l.unplaced = true
+	first := transport.Since{Offset: 5}
+	if got := l.from(transport.JournalStatus{OK: true, Journal: "a", First: 1, Last: 9}, first); !sameSince(got, first) {
+		t.Errorf("it begins at %s, want offset 5", sinceText(got))
+	}
+}
+
+// Each new connection counted the same skipped entries again.
+func TestSkippedEntriesCountOnce(t *testing.T) {
+	l, _ := testLogger()
+	l.place = recording.Place{Offset: 4, Journal: "a"}
+	note := &transport.Event{Name: transport.EventSkipped, Args: transport.Args{
+		{JSON: []byte(`{"offset":5,"replayed":true,"error":{"code":"bad_arguments","message":"m"}}`)}}}
+	for range 2 {
+		l.skippedByServer(t.Context(), note)
+	}
+	if l.withheld != 1 {
+		t.Errorf("%d entries are counted, want 1", l.withheld)
 	}
 }

@@ -1,13 +1,17 @@
 package roles
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sirupsen/logrus"
 
 	"tbmsock/telemetry"
 	"tbmsock/telemetry/recording"
@@ -153,14 +157,14 @@ func TestCSVHasTheSameColumnsForEveryRecord(t *testing.T) {
 // A source that falls silent is one line, and one when it is back; a sensor alone has its own.
 func TestSilenceIsOneLine(t *testing.T) {
 	d := telemetry.DefaultDictionary()
-	w := newWatches(d)
+	w := newWatches(d, nil)
 	f := newLineForm("text", nil, false, false, d)
 	var lines []string
 	write := func(b []byte) { lines = append(lines, string(b)) }
 	readings(t, simulator.EPB, 3, time.Second, func(r *recording.Record) {
 		w.observe(r, r.Received).writeChanges(f, r.Received, write)
 	})
-	s := w.of("tbm-1")
+	s := w.of("tbm-1", time.Now())
 	check := func(at time.Time) {
 		s.changes = s.changes[:0]
 		s.monitor.Check(at, s.note)
@@ -238,15 +242,40 @@ func TestFormsKnowTheirFiles(t *testing.T) {
 	}
 }
 
-func TestSourcesWithoutEndAreNotAllJudged(t *testing.T) {
-	w := newWatches(telemetry.DefaultDictionary())
-	for i := range maxWatched + 10 {
+// After 256 names of sources no further one was judged, without a word: methane above the limit raised no alarm.
+func TestSourcesWithoutEndAreEvicted(t *testing.T) {
+	said := new(bytes.Buffer)
+	log := logrus.New()
+	log.SetOutput(said)
+	w := newWatches(telemetry.DefaultDictionary(), log)
+	observe := func(source string, now time.Time, ch4 float64) (s *sourceWatch) {
 		readings(t, simulator.EPB, 1, time.Second, func(r *recording.Record) {
-			r.Envelope.Source = strings.Repeat("x", i+1)
-			w.observe(r, r.Received).state()("thrust.total")
+			r.Envelope.Source, r.Envelope.Time = source, now
+			r.Packet.Atmosphere.CH4 = ch4
+			s = w.observe(r, now)
 		})
+		return s
 	}
-	if len(w.bySource) != maxWatched {
-		t.Errorf("%d sources are judged", len(w.bySource))
+	for i := range maxWatched {
+		if observe(fmt.Sprint("forged-", i), began, 1) == nil {
+			t.Fatalf("source %d is not judged", i)
+		}
+	}
+	if s := observe("tbm-1", began.Add(time.Second), 30); s != nil || !strings.Contains(said.String(), "too many active sources") {
+		t.Errorf("an active source was evicted, or nothing was logged: %s", said)
+	}
+	later := began.Add(activeFor + time.Second)
+	observe("forged-0", later, 1) // active still
+	for range 2 {
+		for at := later; at.Before(later.Add(5 * time.Second)); at = at.Add(time.Second) {
+			observe("tbm-1", at, 30)
+		}
+	}
+	s := w.bySource["tbm-1"]
+	if s == nil || s.monitor.State("atmosphere.ch4") != telemetry.StateAlarmHigh {
+		t.Fatalf("methane at 30 %% raises no alarm: %+v", s)
+	}
+	if w.bySource["forged-0"] == nil || len(w.bySource) != maxWatched || !strings.Contains(said.String(), "no longer judged") {
+		t.Errorf("%d sources, the active one %v: %s", len(w.bySource), w.bySource["forged-0"], said)
 	}
 }

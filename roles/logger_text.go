@@ -25,8 +25,8 @@ const (
 	clockForm   = "15:04:05.000"
 	headerEvery = 40 // lines: about a screen
 
-	// Names come from the network. The column of sources grows with them up to sourceColumn; a longer name is shown up to
-	// nameColumns, and only its own lines are longer.
+	// Names come from the network. The column of sources grows with them up to sourceColumn; a longer name is shown up
+	// to nameColumns, and only its own lines are longer.
 	sourceColumn = 24
 	nameColumns  = 64
 )

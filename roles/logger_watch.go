@@ -2,14 +2,21 @@ package roles
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"tbmsock/telemetry"
 	"tbmsock/telemetry/recording"
 )
 
-// maxWatched is how many sources are judged at a time: the names come from the network.
-const maxWatched = 256
+// maxWatched is how many sources are judged at a time: the names come from the network. Beyond it the source that has
+// been silent longest is evicted, unless it has been heard within activeFor: an active source is never evicted.
+const (
+	maxWatched = 256
+	activeFor  = time.Minute
+)
 
 // groupedChanges is the number of channels from which on their becoming stale together is one line.
 const groupedChanges = 4
@@ -17,7 +24,10 @@ const groupedChanges = 4
 // watches judge the channels of each source. They are for one goroutine.
 type watches struct {
 	dictionary *telemetry.Dictionary
+	log        *logrus.Logger // may be nil
 	bySource   map[string]*sourceWatch
+	nextLook   time.Time // all are active until then
+	unjudged   uint64    // packets of sources for which there was no room
 }
 
 type sourceWatch struct {
@@ -28,24 +38,57 @@ type sourceWatch struct {
 	changes []telemetry.Change
 }
 
-func newWatches(d *telemetry.Dictionary) *watches {
-	return &watches{dictionary: d, bySource: map[string]*sourceWatch{}}
+func newWatches(d *telemetry.Dictionary, log *logrus.Logger) *watches {
+	return &watches{dictionary: d, log: log, bySource: map[string]*sourceWatch{}}
 }
 
-// of returns the source's watch; nil if there are too many.
-func (w *watches) of(source string) *sourceWatch {
+// of returns the source's watch; nil if maxWatched others are active.
+func (w *watches) of(source string, now time.Time) *sourceWatch {
 	s := w.bySource[source]
-	if s == nil && len(w.bySource) < maxWatched {
-		s = &sourceWatch{source: source, monitor: telemetry.NewMonitor(w.dictionary), deriver: telemetry.NewDeriver()}
-		w.bySource[source] = s
+	if s != nil {
+		return s
 	}
+	if len(w.bySource) >= maxWatched && !w.evict(now) {
+		if w.unjudged++; w.unjudged == 1 && w.log != nil {
+			w.log.WithFields(logrus.Fields{"source": source, "active": maxWatched}).
+				Error("too many active sources; limits of further sources are not judged")
+		}
+		return nil
+	}
+	s = &sourceWatch{source: strings.Clone(source), monitor: telemetry.NewMonitor(w.dictionary), deriver: telemetry.NewDeriver()}
+	w.bySource[s.source] = s
 	return s
 }
 
-// observe completes the record by its derived channels, and returns what has changed. now is when it was received, by the
-// steady clock: setting the wall clock makes nothing stale.
+// evict makes room for a source, and reports whether it could.
+func (w *watches) evict(now time.Time) bool {
+	if now.Before(w.nextLook) {
+		return false
+	}
+	var oldest *sourceWatch
+	for _, s := range w.bySource {
+		if oldest == nil || s.monitor.Heard().Before(oldest.monitor.Heard()) {
+			oldest = s
+		}
+	}
+	silent := now.Sub(oldest.monitor.Heard())
+	if silent < activeFor {
+		w.nextLook = now.Add(activeFor - silent)
+		return false
+	}
+	delete(w.bySource, oldest.source)
+	if w.log != nil {
+		w.log.WithFields(logrus.Fields{"source": oldest.source, "silent": silent.Round(time.Second).String(), "unjudged": w.unjudged}).
+			Warn("too many sources; the one that has been silent longest is no longer judged")
+	}
+	w.unjudged = 0
+	return true
+}
+
+// observe completes the record by its derived channels, and returns what has changed. now is when it was received, by
+// the steady clock: setting the wall clock makes nothing stale.
 func (w *watches) observe(r *recording.Record, now time.Time) *sourceWatch {
-	s := w.of(r.Envelope.Source)
+	s := w.of(r.Envelope.Source, now)
 	if s == nil {
 		r.Derived = w.dictionary.For(r.Packet.Machine).Geometry().Derive(r.Packet)
 		return nil

@@ -18,8 +18,8 @@ const (
 	refusedWindow = 10 * time.Second
 )
 
-// refusedLog logs refused requests. Anyone can send such requests, as many as they like: what it writes and what it holds
-// is bounded by the number of reasons. It is safe for concurrent use.
+// refusedLog logs refused requests. Anyone can send such requests, as many as they like: what it writes and what it
+// holds is bounded by the number of reasons. It is safe for concurrent use.
 type refusedLog struct {
 	log   *logrus.Logger
 	after func(time.Duration, func()) // calls the function when the time has passed

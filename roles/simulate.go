@@ -48,7 +48,7 @@ func simulate(c *cli.Context) error {
 	period, end := rateOf(c, "rate").period, start.Add(durationOf(c, "duration"))
 	// The boot is the run's: the same run gives the same bytes.
 	e := transport.Envelope{Source: c.String("source"), Boot: fmt.Sprintf("simulated-%d", countOf(c, "seed")), Room: c.String("room")}
-	watched := newWatches(telemetry.DefaultDictionary())
+	watched := newWatches(telemetry.DefaultDictionary(), nil)
 	var packet telemetry.Packet
 	for n := 0; err == nil && c.Err() == nil; n++ {
 		at := start.Add(time.Duration(n) * period)

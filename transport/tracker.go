@@ -46,6 +46,8 @@ type Forgotten struct {
 
 type sourceTrack struct {
 	stats SourceStats
+	event string // under which seq came
+	seq   uint64 // that arrived last; see AddAs
 	holes []hole // in order
 	vague uint64 // up to here holes have been forgotten
 }
@@ -55,11 +57,25 @@ type hole struct{ from, to uint64 } // inclusive
 // Add notes an envelope that has arrived.
 func (t *Tracker) Add(e *Envelope) { t.note(e, true) }
 
+// AddAs is [Tracker.Add] for an envelope that may arrive under several names, aliases of one event: it counts once.
+// Those of one run come together, while those of other sources may come between.
+func (t *Tracker) AddAs(event string, e *Envelope) {
+	if run := t.bySource[[2]string{e.Source, e.Boot}]; run != nil {
+		if s := run.Value.(*sourceTrack); s.seq == e.Seq && s.event != event {
+			return
+		}
+	}
+	s := t.note(e, true)
+	if s.seq = e.Seq; s.event != event {
+		s.event = strings.Clone(event) // it may be part of a large message
+	}
+}
+
 // Fill notes an envelope that arrived at an earlier time, unknown to the tracker: it is not missing, and counts neither
 // as a repeat nor as out of order.
 func (t *Tracker) Fill(e *Envelope) { t.note(e, false) }
 
-func (t *Tracker) note(e *Envelope, arrived bool) {
+func (t *Tracker) note(e *Envelope, arrived bool) *sourceTrack {
 	if t.bySource == nil {
 		t.bySource = map[[2]string]*list.Element{}
 	}
@@ -72,7 +88,7 @@ func (t *Tracker) note(e *Envelope, arrived bool) {
 		if t.holes > maxAllHoles && !t.Unbounded {
 			t.forgetHoles()
 		}
-		return
+		return s
 	}
 	s := &sourceTrack{stats: SourceStats{Source: strings.Clone(e.Source), Boot: strings.Clone(e.Boot), First: e.Seq, Last: e.Seq, Received: 1}}
 	t.bySource[s.key()] = t.byAge.PushBack(s)
@@ -80,6 +96,7 @@ func (t *Tracker) note(e *Envelope, arrived bool) {
 	for !t.Unbounded && t.byAge.Len() > 1 && (t.byAge.Len() > maxRuns || t.names > maxNames) {
 		t.forget(t.byAge.Front())
 	}
+	return s
 }
 
 func (s *sourceTrack) key() [2]string { return [2]string{s.stats.Source, s.stats.Boot} }

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with everything that is not printable escaped as in a Go string: control, C1, bidirectional and invisible
-// characters, line separators, and bytes that are not UTF-8.
+// Text returns s with everything that is not printable escaped as in a Go string: control, C1, bidirectional and
+// invisible characters, line separators, and bytes that are not UTF-8.
 func Text(s string) string {
 	if isPrintable(s) {
 		return s
@@ -30,9 +30,9 @@ func Text(s string) string {
 	return string(b)
 }
 
-// Name returns s for a table or a line of at most so many columns: as it is, or between quotation marks and escaped if it
-// is empty or has characters that are not printable, spaces, quotation marks or backslashes. Thus no name can look like
-// several words of a line. A name that is too long is cut, and ends in "…".
+// Name returns s for a table or a line of at most so many columns: as it is, or between quotation marks and escaped if
+// it is empty or has characters that are not printable, spaces, quotation marks or backslashes. Thus no name can look
+// like several words of a line. A name that is too long is cut, and ends in "…".
 func Name(s string, columns int) string {
 	shown := s[:prefix(s, columns)]
 	if s != "" && isPrintable(shown) && !strings.ContainsAny(shown, ` "\…`) {
@@ -108,8 +108,8 @@ func appendUnit(b []byte, r rune) []byte {
 }
 
 // Cell returns text for a field of CSV: as a JSON string if it begins with a quotation mark or is not printable. If
-// spreadsheet is true, then also what a spreadsheet would take for a formula: text that begins with =, +, - or @, and what
-// would begin with one in a spreadsheet that separates fields by semicolons.
+// spreadsheet is true, then also what a spreadsheet would take for a formula: text that begins with =, +, - or @, and
+// what would begin with one in a spreadsheet that separates fields by semicolons.
 func Cell(text string, spreadsheet bool) string {
 	if !strings.HasPrefix(text, `"`) && isPrintable(text) && (!spreadsheet || !isFormula(text)) {
 		return text

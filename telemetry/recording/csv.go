@@ -89,8 +89,8 @@ func (c *CSV) Row(r *Record) []byte {
 	return c.line(row)
 }
 
-// cell is text that comes from the network, as JSON where it is not printable: who looks for the last line of a file must
-// not find one that a client has made up.
+// cell is text that comes from the network, as JSON where it is not printable: who looks for the last line of a file
+// must not find one that a client has made up.
 func (c *CSV) cell(text string) string { return printable.Cell(text, c.Spreadsheet) }
 
 // parseCell reads what cell has written.

@@ -256,7 +256,7 @@ func TestPlaceIsReadBehindTheLock(t *testing.T) {
 	}
 	shut(t, first)
 	second := open(t, Options{Path: path, Resume: true})
-	if p := second.Place(); p != (Place{3, "a"}) {
+	if p := second.Place(); p != (Place{Offset: 3, Journal: "a"}) {
 		t.Errorf("the place is %+v", p)
 	}
 	shut(t, second)

@@ -23,15 +23,20 @@ import (
 type Place struct {
 	Offset  uint64
 	Journal string
+	// Unplaced reports whether packets without an offset follow, or are all that there is: they came from a server
+	// without a journal.
+	Unplaced bool
 }
 
 // LastPlace finds the place of the last record that has one in a logger's file, or, if it has none, in the file that was closed
 // last, by the logger or by another program (see movedFiles). Half a line at the end does not count.
-func LastPlace(path string) (Place, error) {
-	place, err := lastPlaceIn(path)
+func LastPlace(path string) (place Place, err error) {
+	place, err = lastPlaceIn(path)
 	if place.Offset > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return place, err
 	}
+	unplaced := place.Unplaced
+	defer func() { place.Unplaced = place.Unplaced || unplaced }()
 	for _, c := range slices.Backward(closedFiles(path)) {
 		if c.packed {
 			place, err = lastPlaceThrough(c.path)
@@ -41,6 +46,7 @@ func LastPlace(path string) (Place, error) {
 		if err != nil {
 			return place, err
 		}
+		unplaced = unplaced || place.Unplaced
 		if place.Offset > 0 {
 			break
 		}
@@ -61,8 +67,8 @@ func LastPlace(path string) (Place, error) {
 	return place, nil
 }
 
-// movedName is what logrotate adds to a file's name: a number, or a date. A shorter number behind a hyphen may belong to
-// another logger's file.
+// movedName is what logrotate adds to a file's name: a number, or a date. A shorter number behind a hyphen may belong
+// to another logger's file.
 var movedName = regexp.MustCompile(`^(\.[0-9]+|-[0-9]{8}[0-9.-]*)(\.gz)?$`)
 
 // movedFiles lists what logrotate, or a person in its way, has made of a logger's file: packets.jsonl.1,
@@ -95,8 +101,8 @@ func movedFiles(path string) []string {
 	return paths
 }
 
-// Envelopes notes what stands in a logger's file and in those that it has closed, or others have moved: what a logger that meets
-// another journal need not write again. What cannot be read is left out, and told in the error.
+// Envelopes notes what stands in a logger's file and in those that it has closed, or others have moved: what a logger
+// that meets another journal need not write again. What cannot be read is left out, and told in the error.
 func Envelopes(ctx context.Context, path string, seen *transport.Tracker) error {
 	add := func(r *Record) {
 		if r.Envelope != nil {
@@ -143,16 +149,22 @@ func lastPlaceIn(path string) (Place, error) {
 		return Place{}, err
 	}
 	lines := backwards{f: f, lo: end}
+	var place Place
 	for {
 		line, err := lines.next()
 		if errors.Is(err, io.EOF) {
-			return Place{}, nil
+			return place, nil
 		}
 		if err != nil {
 			return Place{}, err
 		}
-		if r := nameIn(columns, line); r != nil && r.Offset > 0 {
-			return Place{r.Offset, r.Journal}, nil
+		switch r := nameIn(columns, line); {
+		case r == nil:
+		case r.Offset > 0:
+			place.Offset, place.Journal = r.Offset, r.Journal
+			return place, nil
+		case r.Envelope != nil:
+			place.Unplaced = true
 		}
 	}
 }
@@ -274,8 +286,11 @@ func nameCSV(columns, row []string) (*Record, error) {
 // lastPlaceThrough reads a compressed file from its beginning.
 func lastPlaceThrough(path string) (last Place, err error) {
 	err = eachRecord(context.Background(), path, func(r *Record) {
-		if r.Offset > 0 {
-			last = Place{r.Offset, r.Journal}
+		switch {
+		case r.Offset > 0:
+			last = Place{Offset: r.Offset, Journal: r.Journal}
+		case r.Envelope != nil:
+			last.Unplaced = true
 		}
 	})
 	return last, err

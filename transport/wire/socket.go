@@ -253,13 +253,16 @@ func readError(err error) error {
 	return &transport.DisconnectError{Reason: transport.ReasonTransportError, Err: err}
 }
 
+// errClosing is the error of a write behind our own close frame.
+var errClosing = fmt.Errorf("wire: a close frame has been written: %w", net.ErrClosed)
+
 // Write writes complete, unmasked WebSocket frames in as few system calls as there can be. It
 // uses up bufs but not what they point to.
 func (s *Socket) Write(bufs *net.Buffers) error {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	if s.closed {
-		return net.ErrClosed
+		return errClosing
 	}
 	_, err := bufs.WriteTo(s.conn)
 	return err

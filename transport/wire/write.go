@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"net"
 	"sync"
 
@@ -86,6 +87,9 @@ func (l *Link) broken(err error) {
 	l.writing = false
 	l.noteFlushed() // nothing more will be
 	l.mu.Unlock()
+	if errors.Is(err, errClosing) {
+		return // whoever has written the close frame, the reader for one, knows the reason
+	}
 	l.opts.Down(transport.ReasonTransportError, err)
 }
 

@@ -149,7 +149,7 @@ func (s *Socket) tryWrite(t *tryWriter, bufs *net.Buffers) (done, held bool, err
 	}
 	if s.closed {
 		s.wmu.Unlock()
-		return false, false, net.ErrClosed
+		return false, false, errClosing
 	}
 	err = t.write(s.reader.raw, bufs)
 	done = len(*bufs) == 0
