@@ -81,6 +81,7 @@ type endpoints struct {
 	sio        *transport.Server
 	dictionary http.Handler
 	web        http.Handler // nil: nothing at "/"
+	hosts      *hostNames
 	namespaces []string
 	answerTime time.Duration // in which a request must have been answered
 	started    time.Time
@@ -95,6 +96,14 @@ const bodyTime = 5 * time.Second
 
 // ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
 func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !e.hosts.allows(r) {
+		if r.ContentLength != 0 { // nobody reads the body
+			w.Header().Set("Connection", "close")
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+		}
+		e.sio.RefuseHost(w, r)
+		return
+	}
 	p := r.URL.Path
 	if p == e.sio.Path() || p+"/" == e.sio.Path() {
 		e.socketIO(w, r)
