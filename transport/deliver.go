@@ -29,10 +29,10 @@ type entryDelivery struct {
 	delivery
 	relay   *Relay
 	entries []JournalEntry
-	plain   []*Frame  // of each entry, under each name
-	size    int       // of plain
-	fault   *AckError // why the only entry is not sent to every client; nil: it is
-	noted   []*Frame  // with their offsets; made when the first follower that wants offsets needs them
+	plain   []*Frame    // of each entry, under each name
+	size    int         // of plain
+	fault   *AckError   // why the only entry is not sent to every client; nil: it is
+	follow  [2][]*Frame // for followers, without and with offsets; made when the first of them needs them
 	behind  []fallen
 }
 
@@ -49,7 +49,7 @@ func (r *Relay) deliver(entries []JournalEntry, fault *AckError) {
 	var s slab
 	for i := range entries {
 		for _, name := range r.heads {
-			f := s.entryFrame(r.ns.name, name, &entries[i], false, false)
+			f := s.entryFrame(r.ns.name, name, &entries[i], entryForm{})
 			d.plain = append(d.plain, f)
 			d.size += f.size
 		}
@@ -92,7 +92,7 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	skip := d.fault != nil && !s.accepts(&d.entries[0], d.fault)
 	if fl == nil {
 		if !skip {
-			d.all(s, d.plain, d.size)
+			d.all(s)
 		}
 		return
 	}
@@ -104,11 +104,7 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	for d.entries[first].Offset < fl.next {
 		first++
 	}
-	frames := d.plain
-	if fl.offsets {
-		frames = d.notedFrames()
-	}
-	frames = frames[first*len(d.relay.heads):]
+	frames := d.followFrames(fl.offsets)[first*len(d.relay.heads):]
 	if skip {
 		if !fl.offsets {
 			return
@@ -119,34 +115,41 @@ func (d *entryDelivery) entriesTo(s *Socket) {
 	for _, f := range frames {
 		size += f.size
 	}
-	if !s.outbox.hasRoom(len(frames), size) {
+	// The room may be taken meanwhile by what the client gets in another namespace.
+	if !s.outbox.hasRoom(len(frames), size) || !s.outbox.pushAll(frames, size) {
 		fl.catching, fl.next = true, d.entries[first].Offset
 		d.behind = append(d.behind, fallen{s, fl})
 		return
 	}
-	d.all(s, frames, size)
+	d.pushed += uint64(len(frames))
 }
 
-func (d *entryDelivery) all(s *Socket, frames []*Frame, size int) {
-	if s.outbox.pushAll(frames, size) {
-		d.pushed += uint64(len(frames))
+// all queues the plain frames for s, which is no follower.
+func (d *entryDelivery) all(s *Socket) {
+	if s.outbox.pushAll(d.plain, d.size) {
+		d.pushed += uint64(len(d.plain))
 		return
 	}
-	for _, f := range frames {
+	for _, f := range d.plain {
 		d.frame = f
 		d.to(s)
 	}
 }
 
-func (d *entryDelivery) notedFrames() []*Frame {
-	if d.noted == nil {
-		d.noted = make([]*Frame, 0, len(d.plain))
+func (d *entryDelivery) followFrames(offsets bool) []*Frame {
+	frames := &d.follow[0]
+	if offsets {
+		frames = &d.follow[1]
+	}
+	if *frames == nil {
+		*frames = make([]*Frame, 0, len(d.plain))
 		var s slab
 		for i := range d.entries {
 			for _, name := range d.relay.heads {
-				d.noted = append(d.noted, s.entryFrame(d.relay.ns.name, name, &d.entries[i], true, false))
+				*frames = append(*frames, s.entryFrame(d.relay.ns.name, name, &d.entries[i],
+					entryForm{follower: true, offsets: offsets}))
 			}
 		}
 	}
-	return d.noted
+	return *frames
 }

@@ -143,8 +143,9 @@ func (p *replay) send(ctx context.Context, e *JournalEntry) error {
 		}
 		return p.add(ctx, skippedFrame(p.socket.ns.name, e, fault, true))
 	}
+	form := entryForm{follower: true, offsets: p.fl.offsets, replayed: true}
 	for _, name := range p.relay.heads {
-		if err := p.add(ctx, p.slab.entryFrame(p.socket.ns.name, name, e, p.fl.offsets, true)); err != nil {
+		if err := p.add(ctx, p.slab.entryFrame(p.socket.ns.name, name, e, form)); err != nil {
 			return err
 		}
 	}

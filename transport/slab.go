@@ -14,9 +14,15 @@ const (
 	slabFrames = 64
 )
 
-// entryFrame is an event with the entry's value as its argument, as [eventFrame] has it; name is quoted. With noted its
-// offset is a second argument, and the frame is not dropped: who asks for offsets has no holes.
-func (s *slab) entryFrame(nsp string, name []byte, e *JournalEntry, noted, replayed bool) *Frame {
+// entryForm is the receiver for which the frame of an entry is made.
+type entryForm struct {
+	follower bool // the frame is not dropped: a follower has no holes
+	offsets  bool // the offset is a second argument
+	replayed bool
+}
+
+// entryFrame is an event with the entry's value as its argument, as [eventFrame] has it; name is quoted.
+func (s *slab) entryFrame(nsp string, name []byte, e *JournalEntry, form entryForm) *Frame {
 	attachments := e.Value.Attachments
 	kind := byte(packetEvent)
 	if len(attachments) > 0 {
@@ -38,9 +44,9 @@ func (s *slab) entryFrame(nsp string, name []byte, e *JournalEntry, noted, repla
 	} else {
 		buf = append(buf, "null"...)
 	}
-	if noted {
+	if form.offsets {
 		buf = strconv.AppendUint(append(buf, `,{"offset":`...), e.Offset, 10)
-		buf = strconv.AppendBool(append(buf, `,"replayed":`...), replayed)
+		buf = strconv.AppendBool(append(buf, `,"replayed":`...), form.replayed)
 		buf = append(buf, '}')
 	}
 	buf = append(buf, ']')
@@ -48,6 +54,6 @@ func (s *slab) entryFrame(nsp string, name []byte, e *JournalEntry, noted, repla
 	s.buf = s.buf[:end]
 	f := &s.frames[0]
 	s.frames = s.frames[1:]
-	f.init(EngineMessage, buf[:len(buf):len(buf)], attachments, !noted)
+	f.init(EngineMessage, buf[:len(buf):len(buf)], attachments, !form.follower)
 	return f
 }

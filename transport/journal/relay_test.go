@@ -21,10 +21,11 @@ const patience = 5 * time.Minute
 
 // relay is a server with a journal in memory, as the server role puts them together.
 type relay struct {
-	t    *testing.T
-	url  string
-	j    *journal.Journal
-	feed *transport.Feed
+	t      *testing.T
+	url    string
+	server *transport.Server
+	j      *journal.Journal
+	feed   *transport.Feed
 }
 
 func startRelay(t *testing.T, o journal.Options, queueLimit int) *relay {
@@ -67,7 +68,7 @@ func startRelayOn(t *testing.T, o journal.Options, queueLimit int, wrap func(tra
 			t.Error(err)
 		}
 	})
-	return &relay{t: t, url: web.URL, j: j, feed: feed}
+	return &relay{t: t, url: web.URL, server: s, j: j, feed: feed}
 }
 
 // client is a connected client of the relay.
