@@ -1,6 +1,7 @@
 # make dashboard: build the web application that the binary serves; needs Node 20
 # make demo: build, and run server, telemetry and logger together
 # make test: install what the tests need, and run them all
+# make test-short: the tests that start no other processes
 # make test-long: kill servers, sources and loggers for minutes while telemetry flows; make test does so for seconds
 # make test-once: ONCE_RUNS runs of the test of exactly once at each of five delays, with all CPUs busy; 20 take an hour
 # make fuzz: each fuzz target for FUZZTIME
@@ -14,7 +15,7 @@ ONCE_RUNS ?= 20
 DEMO ?=
 BENCH ?=
 
-.PHONY: dashboard build demo test test-long test-once check fuzz lint bench microbench picture tools
+.PHONY: dashboard build demo test test-short test-long test-once check fuzz lint bench microbench picture tools
 
 DASHBOARD := $(filter-out %/node_modules,$(wildcard roles/dashboard/*.json roles/dashboard/tools/* roles/dashboard/public/*)) \
 	$(shell find roles/dashboard/src -type f)
@@ -69,7 +70,10 @@ check:
 
 test: tools dashboard check
 	@if command -v npm >/dev/null; then cd roles/dashboard && npm test; fi
-	go test -race -timeout 15m ./...
+	go test -race -timeout 25m ./...
+
+test-short:
+	go test -short ./...
 
 test-long: tools
 	TBMSOCK_LONG=1 go test -race -count 1 -v -timeout 15m -run '^TestNothingIsLost' ./roles/e2e
@@ -79,25 +83,11 @@ test-once: tools
 	TBMSOCK_ONCE_RUNS=$(ONCE_RUNS) go test -race -count 1 -v -timeout 4h -run '^TestExactlyOnce$$' ./roles/e2e
 
 fuzz:
-	go test -run '^$$' -fuzz '^FuzzPacket$$' -fuzztime $(FUZZTIME) ./transport
-	go test -run '^$$' -fuzz '^FuzzValidJSON$$' -fuzztime $(FUZZTIME) ./transport
-	go test -run '^$$' -fuzz '^FuzzCheckSafe$$' -fuzztime $(FUZZTIME) ./transport
-	go test -run '^$$' -fuzz '^FuzzEnvelope$$' -fuzztime $(FUZZTIME) ./transport
-	go test -run '^$$' -fuzz '^FuzzNodeMessage$$' -fuzztime $(FUZZTIME) ./transport
-	go test -run '^$$' -fuzz '^FuzzRecord$$' -fuzztime $(FUZZTIME) ./transport/spool
-	go test -run '^$$' -fuzz '^FuzzUnmarshalProto$$' -fuzztime $(FUZZTIME) ./telemetry
-	go test -run '^$$' -fuzz '^FuzzParseJSON$$' -fuzztime $(FUZZTIME) ./telemetry/recording
-	go test -run '^$$' -fuzz '^FuzzReader$$' -fuzztime $(FUZZTIME) ./telemetry/recording
-	go test -run '^$$' -fuzz '^FuzzBlock$$' -fuzztime $(FUZZTIME) ./transport/journal
-	go test -run '^$$' -fuzz '^FuzzTable$$' -fuzztime $(FUZZTIME) ./transport/journal
-	go test -run '^$$' -fuzz '^FuzzHandshake$$' -fuzztime $(FUZZTIME) ./transport/wire
-	go test -run '^$$' -fuzz '^FuzzDecodeBase64$$' -fuzztime $(FUZZTIME) ./transport/wire
-	go test -run '^$$' -fuzz '^FuzzOffer$$' -fuzztime $(FUZZTIME) ./transport/wire
-	go test -run '^$$' -fuzz '^FuzzInflate$$' -fuzztime $(FUZZTIME) ./transport/wire
-	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine4
-	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine4
-	go test -run '^$$' -fuzz '^FuzzPayload$$' -fuzztime $(FUZZTIME) ./transport/engine3
-	go test -run '^$$' -fuzz '^FuzzMessage$$' -fuzztime $(FUZZTIME) ./transport/engine3
+	@set -e; grep -rEo --include='*_test.go' --exclude-dir=node_modules '^func Fuzz[A-Za-z0-9]+' . | sed 's/:func / /' | sort | \
+	while read -r file target; do \
+		echo "$$target $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; \
+	done
 
 lint:
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"tbmsock/internal/printable"
 )
 
 // Exit codes of the command.
@@ -48,7 +50,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errStdoutClosed): // head has seen enough
 		return exitPipe
 	}
-	fmt.Fprintln(logs, strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(logs, printable.Text(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -68,8 +68,8 @@ func runDemo(c *cli.Context) error {
 	return runParts(c.Context, ln, server, logger, telemetry)
 }
 
-// ownURL is where this machine reaches what listens at the address. No proxy is asked for a loopback address; one would be
-// for the unspecified address, as of :8080.
+// ownURL is where this machine reaches what listens at the address. No proxy is asked for a loopback address; one would
+// be for the unspecified address, as of :8080.
 func ownURL(addr net.Addr) string {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return "http://" + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))

@@ -32,8 +32,8 @@ var hangupPolicy = sync.OnceValue(func() hangup {
 // HangupEnds reports whether SIGHUP ends the process in order, as SIGTERM does.
 func HangupEnds() bool { return hangupPolicy() == hangupEnds }
 
-// hangups returns the SIGHUPs that ask a service to reopen its files; nil, which never receives, if SIGHUP means something
-// else.
+// hangups returns the SIGHUPs that ask a service to reopen its files; nil, which never receives, if SIGHUP means
+// something else.
 func hangups() <-chan os.Signal {
 	if hangupPolicy() != hangupReopens {
 		return nil

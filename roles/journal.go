@@ -62,10 +62,12 @@ func journalCommand() *cli.Command {
 		}, journalList),
 		command("cat", "print entries", " --last 10 --follow", []cli.Flag{
 			choiceFlag("format", "form of an entry", "json", "csv"),
+			csvSafeFlag(),
 			&cli.BoolFlag{Name: "follow", Usage: "go on with what comes"},
 		}, journalCat),
 		command("export", "write entries to a file, which is complete when it is there", " --since 2026-11-23T00:00:00Z --until 2026-11-24T00:00:00Z --output monday.csv --format csv", []cli.Flag{
 			choiceFlag("format", "form of an entry", "json", "csv"),
+			csvSafeFlag(),
 			textFlag("output", "the file", ""),
 			&cli.BoolFlag{Name: "force", Usage: "replace a file that is there already"},
 		}, journalExport),
@@ -139,8 +141,8 @@ func runJournal(c *cli.Context, name string, run func(*cli.Context, *journalRead
 	return fail(err)
 }
 
-// end applies --until. An entry that is there has been stored, whatever the clock said then: a time that is not yet past
-// keeps none of them out.
+// end applies --until. An entry that is there has been stored, whatever the clock said then: a time that is not yet
+// past keeps none of them out.
 func (r *journalReader) end(ctx context.Context, until, now time.Time) error {
 	if until.IsZero() {
 		return nil
@@ -195,7 +197,7 @@ func (r *journalReader) one(e *transport.JournalEntry, all bool, f func(*transpo
 
 // journalCat prints entries.
 func journalCat(c *cli.Context, r *journalReader) error {
-	w := newEntryWriter(c.App.Writer, r.format)
+	w := newEntryWriter(c.App.Writer, r.format, c.Bool("csv-safe"))
 	if !c.Bool("follow") || r.to < r.from { // nothing that may come is wanted
 		return errors.Join(r.each(c.Context, false, w.write), w.flush())
 	}
@@ -231,7 +233,7 @@ func journalExport(c *cli.Context, r *journalReader) (err error) {
 		}
 	}()
 	n := 0
-	w := newEntryWriter(f, r.format)
+	w := newEntryWriter(f, r.format, c.Bool("csv-safe"))
 	if err := r.each(c.Context, false, func(e *transport.JournalEntry) error { n++; return w.write(e) }); err != nil {
 		return err
 	}
@@ -325,7 +327,7 @@ func journalList(c *cli.Context, r *journalReader) error {
 	fmt.Fprintln(w, "SOURCE\tBOOT\tENTRIES\tSEQ\tMISSING\tOFFSETS\tFIRST\tLAST")
 	for _, s := range t.tracker.Stats() {
 		run := t.runs[[2]string{s.Source, s.Boot}]
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d-%d\t%d\t%d-%d\t%s\t%s\n", s.Source, s.Boot, s.Received, s.First, s.Last, s.Missing,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d-%d\t%d\t%d-%d\t%s\t%s\n", sourceName(s.Source), sourceName(s.Boot), s.Received, s.First, s.Last, s.Missing,
 			run.first.Offset, run.last.Offset, shortTime(run.first.Stored), shortTime(run.last.Stored))
 	}
 	if t.others > 0 {
@@ -344,13 +346,13 @@ func journalVerify(c *cli.Context, r *journalReader) error {
 	out := c.App.Writer
 	for _, s := range t.tracker.Stats() {
 		if s.Missing > 0 || s.OutOfOrder > 0 {
-			fmt.Fprintf(out, "%s %s: seq %d to %d: %d missing in %d gaps, %d came late\n", s.Source, s.Boot, s.First, s.Last, s.Missing, s.Gaps, s.OutOfOrder)
+			fmt.Fprintf(out, "%s %s: seq %d to %d: %d missing in %d gaps, %d came late\n", sourceName(s.Source), sourceName(s.Boot), s.First, s.Last, s.Missing, s.Gaps, s.OutOfOrder)
 		}
 	}
 	var wrong []string
 	for _, s := range t.tracker.Stats() {
 		if s.Repeats > 0 {
-			wrong = append(wrong, fmt.Sprintf("%s %s: %d entries are there twice", s.Source, s.Boot, s.Repeats))
+			wrong = append(wrong, fmt.Sprintf("%s %s: %d entries are there twice", sourceName(s.Source), sourceName(s.Boot), s.Repeats))
 		}
 	}
 	wrong = append(wrong, t.jumps...)

@@ -376,7 +376,8 @@ func TestJournalFollowEnds(t *testing.T) {
 	}
 }
 
-// A server's clock was ahead for a moment: all later entries had that time, and --until now showed those before it alone.
+// A server's clock was ahead for a moment: all later entries had that time, and --until now showed those before it
+// alone.
 func TestJournalRangeAfterTheClockWasAhead(t *testing.T) {
 	began := time.Now().Add(-10 * time.Minute)
 	for _, corrected := range []bool{true, false} {

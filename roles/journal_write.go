@@ -2,6 +2,7 @@ package roles
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -9,24 +10,28 @@ import (
 	"strconv"
 	"time"
 
+	"tbmsock/internal/printable"
 	"tbmsock/transport"
 )
 
 // entryWriter writes entries of a journal for other programs.
 type entryWriter struct {
 	out  *bufio.Writer
-	json *json.Encoder // or
-	csv  *csv.Writer
+	line bytes.Buffer
+	json *json.Encoder // to line; or
+	csv  *csv.Writer   // to out
+
+	spreadsheet bool // no cell may be taken for a formula
 }
 
-func newEntryWriter(w io.Writer, format string) *entryWriter {
-	ew := &entryWriter{out: bufio.NewWriterSize(w, 64<<10)}
+func newEntryWriter(w io.Writer, format string, spreadsheet bool) *entryWriter {
+	ew := &entryWriter{out: bufio.NewWriterSize(w, 64<<10), spreadsheet: spreadsheet}
 	if format == "csv" {
 		ew.csv = csv.NewWriter(ew.out)
 		_ = ew.csv.Write([]string{"offset", "stored", "source", "boot", "seq", "time", "room", "namespace", "sid", "node", "value"}) // told by flush
 		return ew
 	}
-	ew.json = json.NewEncoder(ew.out)
+	ew.json = json.NewEncoder(&ew.line)
 	ew.json.SetEscapeHTML(false)
 	return ew
 }
@@ -52,10 +57,19 @@ func (w *entryWriter) write(e *transport.JournalEntry) error {
 		if !e.Time.IsZero() {
 			line.Time = &e.Time
 		}
-		return w.json.Encode(line)
+		w.line.Reset()
+		if err := w.json.Encode(line); err != nil {
+			return err
+		}
+		_, err := w.out.Write(printable.JSON(w.line.Bytes()))
+		return err
 	}
 	value, err := e.Value.MarshalJSON()
 	if err != nil {
+		return err
+	}
+	w.line.Reset()
+	if err := json.Compact(&w.line, value); err != nil { // the sender may have put line breaks in
 		return err
 	}
 	seq, at := "", ""
@@ -65,7 +79,9 @@ func (w *entryWriter) write(e *transport.JournalEntry) error {
 	if !e.Time.IsZero() {
 		at = e.Time.Format(time.RFC3339Nano)
 	}
-	return w.csv.Write([]string{strconv.FormatUint(e.Offset, 10), e.Stored.Format(time.RFC3339Nano), e.Source, e.Boot, seq, at, e.Room, e.Namespace, e.Sid, e.Node, string(value)})
+	cell := func(text string) string { return printable.Cell(text, w.spreadsheet) }
+	return w.csv.Write([]string{strconv.FormatUint(e.Offset, 10), e.Stored.Format(time.RFC3339Nano), cell(e.Source), cell(e.Boot), seq, at,
+		cell(e.Room), cell(e.Namespace), cell(e.Sid), cell(e.Node), printable.JSONCell(w.line.Bytes(), w.spreadsheet)})
 }
 
 func (w *entryWriter) flush() error {
@@ -106,10 +122,15 @@ func writeListJSON(w io.Writer, t *tally, state transport.JournalState) error {
 		list.Runs = append(list.Runs, run{s.Source, s.Boot, s.Received, s.First, s.Last, s.Missing, s.OutOfOrder,
 			r.first.Offset, r.last.Offset, r.first.Stored, r.last.Stored})
 	}
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(list)
+	if err := enc.Encode(list); err != nil {
+		return err
+	}
+	_, err := w.Write(printable.JSON(b.Bytes()))
+	return err
 }
 
 func shortTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
+
+	"tbmsock/internal/printable"
 )
 
 func logFlags() []cli.Flag {
@@ -22,8 +24,8 @@ func choiceFlagDefault(name, usage, value string, choices ...string) *cli.Generi
 	return f
 }
 
-// logLimit is how many bytes of log lines may wait for stderr. Those beyond are dropped and counted: no role waits for a
-// reader of its log.
+// logLimit is how many bytes of log lines may wait for stderr. Those beyond are dropped and counted: no role waits for
+// a reader of its log.
 const logLimit = 1 << 20
 
 // newLog makes the log of a role, on w.
@@ -39,6 +41,7 @@ func newLog(c *cli.Context, w io.Writer) *logrus.Logger {
 	} else {
 		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: stamp, ForceColors: isTerminal(w) && runtime.GOOS != "windows"})
 	}
+	log.SetFormatter(&safeFormatter{log.Formatter})
 	if q, ok := w.(*queuedWriter); ok {
 		q.setNote(func(dropped uint64) []byte {
 			e := log.WithField("lines", dropped)
@@ -48,6 +51,31 @@ func newLog(c *cli.Context, w io.Writer) *logrus.Logger {
 		})
 	}
 	return log
+}
+
+// longestField is how many columns of a field are logged. Names, reasons and errors of the other side are in some.
+const longestField = 1000
+
+// safeFormatter makes lines of text from other parties safe to print. logrus does that with the fields of a line of
+// text, but neither with the message of a coloured one, nor with what JSON does not escape.
+type safeFormatter struct{ logrus.Formatter }
+
+// Format leaves the entry as it is: it may be logged again.
+func (f *safeFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	safe := *e
+	safe.Message = printable.Text(e.Message)
+	safe.Data = make(logrus.Fields, len(e.Data))
+	for name, v := range e.Data {
+		switch text := v.(type) {
+		case string:
+			v = printable.Cut(text, longestField)
+		case error:
+			v = printable.Cut(text.Error(), longestField)
+		}
+		safe.Data[name] = v
+	}
+	line, err := f.Formatter.Format(&safe)
+	return printable.JSON(line), err
 }
 
 // drainFlag is how long a role may take to say good-bye.

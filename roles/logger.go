@@ -96,6 +96,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	only := c.Bool("alarms-only")
 	l.watches = newWatches(dictionary, log)
 	l.form = newLineForm(choiceOf(c, "format"), channels, wantsColor(choiceOf(c, "color"), out), only, dictionary)
+	l.form.spreadsheet(c.Bool("csv-safe"))
 	opts, err := clientOptions(c, log)
 	if err != nil {
 		return nil, err
@@ -133,6 +134,7 @@ func newLoggerRole(c *cli.Context, log *logrus.Logger, out io.Writer) (*loggerRo
 	// Last, since it has to be closed again.
 	if path := l.path; path != "" {
 		l.fileForm = newLineForm(formOfFile(path), channels, false, only, dictionary)
+		l.fileForm.spreadsheet(c.Bool("csv-safe"))
 		if l.file, err = openOutput(c, log, l.fileForm); err != nil {
 			return nil, err
 		}
@@ -195,8 +197,8 @@ func (l *loggerRole) run(ctx context.Context) error {
 	return nil
 }
 
-// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a journal,
-// falls behind in it: nothing is lost.
+// stdoutLimit is how many bytes may be queued for stdout. A logger then waits for the reader and, if it follows a
+// journal, falls behind in it: nothing is lost.
 const stdoutLimit = 64 << 10
 
 // stdoutFailed ends a logger whose lines go nowhere else.

@@ -23,8 +23,14 @@ func formatFlags() []cli.Flag {
 		listFlag("channels", "channels that are shown, such as thrust.total,cutterhead.*,derived.fpi (repeatable); text chooses a few if none are given, csv has all", checkChannel),
 		choiceFlag("color", "colour values by the state of their limits; auto does if stdout is a terminal", "auto", "always", "never"),
 		dictionaryFlag(),
+		csvSafeFlag(),
 		switchFlag("alarms-only", "log changes of state alone: warnings, alarms, what became stale, and what is normal again"),
 	}
+}
+
+// csvSafeFlag is for tables that people open.
+func csvSafeFlag() *cli.BoolFlag {
+	return switchFlag("csv-safe", "in CSV, write text that a spreadsheet would take for a formula (=, +, -, @) as a JSON string")
 }
 
 // outputFlags say where packets are kept.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"tbmsock/internal/printable"
 	"tbmsock/telemetry"
 	"tbmsock/telemetry/recording"
 )
@@ -15,6 +16,7 @@ import (
 type lineForm struct {
 	format string // text, json or csv
 	only   bool   // changes alone
+	safe   bool   // in CSV, no cell may be taken for a formula
 	csv    *recording.CSV
 	words  *textForm
 }
@@ -28,6 +30,14 @@ func newLineForm(format string, channels []string, colored, alarmsOnly bool, dic
 		f.words = newTextForm(dictionary, channels, colored)
 	}
 	return f
+}
+
+// spreadsheet makes CSV harmless, or not, for programs that take text for formulas.
+func (f *lineForm) spreadsheet(safe bool) {
+	f.safe = safe
+	if f.csv != nil {
+		f.csv.Spreadsheet = safe
+	}
 }
 
 // changeHead is the first line of a table of changes.
@@ -93,7 +103,7 @@ func (f *lineForm) change(source string, c *telemetry.Change) []byte {
 		if !f.only {
 			return nil // a row of other columns would break the table; the log has it
 		}
-		return changeRow(source, c)
+		return changeRow(source, c, f.safe)
 	case "json":
 		return changeJSON(source, c)
 	}
@@ -122,7 +132,7 @@ func changeJSON(source string, c *telemetry.Change) []byte {
 	if err != nil {
 		return nil // infinite values are none: number has left them out
 	}
-	return append(b, '\n')
+	return append(printable.JSON(b), '\n')
 }
 
 func number(v float64) *float64 {

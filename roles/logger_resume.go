@@ -144,8 +144,8 @@ func (l *loggerRole) beginAnew() {
 	l.recall()
 }
 
-// recall makes (source, boot, seq) tell what has been logged, beside the offset. What this process has logged it knows; what
-// others have is read from the file. l.mu must be held.
+// recall makes (source, boot, seq) tell what has been logged, beside the offset. What this process has logged it knows;
+// what others have is read from the file. l.mu must be held.
 func (l *loggerRole) recall() {
 	if l.logged != nil {
 		return

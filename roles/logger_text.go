@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"tbmsock/internal/printable"
 	"tbmsock/telemetry"
 	"tbmsock/telemetry/recording"
 )
@@ -23,7 +24,15 @@ var usualChannels = []string{"thrust.total", "cutterhead.torque", "cutterhead.sp
 const (
 	clockForm   = "15:04:05.000"
 	headerEvery = 40 // lines: about a screen
+
+	// Names come from the network. The column of sources grows with them up to sourceColumn; a longer name is shown up
+	// to nameColumns, and only its own lines are longer.
+	sourceColumn = 24
+	nameColumns  = 64
 )
+
+// sourceName is the name of a source, or of anything else that is a word of a line, for people.
+func sourceName(s string) string { return printable.Name(s, nameColumns) }
 
 // textForm writes a line a packet in columns, for people.
 type textForm struct {
@@ -170,25 +179,25 @@ func (t *textForm) record(r *recording.Record, state func(id string) telemetry.C
 	if e == nil {
 		v := []byte("null")
 		if r.Value != nil {
-			if j, err := json.Marshal(r.Value); err == nil {
-				v = j
-			}
+			v = jsonText(r.Value)
 		}
-		b = fmt.Appendf(b, "%s %s %s\n", r.Received.UTC().Format(clockForm), r.Event, v)
+		b = fmt.Appendf(b, "%s %s %s\n", r.Received.UTC().Format(clockForm), sourceName(r.Event), v)
 		return b
 	}
-	t.sources = max(t.sources, utf8.RuneCountInString(e.Source))
+	source := t.source(e.Source)
 	at := e.Time
 	if at.IsZero() {
 		at = r.Received
 	}
 	reading, ok := r.Reading()
 	if !ok {
-		packet := []byte(e.Packet)
-		if packet == nil {
-			packet, _ = json.Marshal(e.Proto)
+		var packet []byte
+		if e.Packet != nil {
+			packet = jsonText(e.Packet)
+		} else {
+			packet = jsonText(e.Proto)
 		}
-		b = fmt.Appendf(b, "%s %s #%d %s\n", at.UTC().Format(clockForm), e.Source, e.Seq, packet)
+		b = fmt.Appendf(b, "%s %s #%d %s\n", at.UTC().Format(clockForm), source, e.Seq, packet)
 		return b
 	}
 	if !t.made || t.machine != r.Packet.Machine {
@@ -198,12 +207,30 @@ func (t *textForm) record(r *recording.Record, state func(id string) telemetry.C
 		b = t.header(b)
 	}
 	t.sinceTop++
-	b = fmt.Appendf(b, "%s %-*s #%-6d %-10s %5d", at.UTC().Format(clockForm), t.sources, e.Source, e.Seq, doing(r.Packet), r.Packet.Ring)
+	b = fmt.Appendf(b, "%s %-*s #%-6d %-10s %5d", at.UTC().Format(clockForm), t.sources, source, e.Seq, doing(r.Packet), r.Packet.Ring)
 	for i := range t.columns {
 		b = t.cell(b, &t.columns[i], &reading, state)
 	}
 	b = append(bytes.TrimRight(b, " "), '\n')
 	return b
+}
+
+// source is the source's name; the column is made as wide as that, if it may be.
+func (t *textForm) source(name string) string {
+	name = sourceName(name)
+	t.sources = max(t.sources, min(utf8.RuneCountInString(name), sourceColumn))
+	return name
+}
+
+// jsonText is the value as JSON in one line, which does no harm on a terminal.
+func jsonText(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(v) != nil {
+		return []byte("null")
+	}
+	return printable.JSON(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 // header names the columns.
@@ -266,7 +293,7 @@ func (t *textForm) change(source string, c *telemetry.Change) []byte {
 		col := column{decimals: decimalsFor(c.Channel)}
 		value = " " + col.format(c.Value) + " " + c.Channel.Unit
 	}
-	t.sources = max(t.sources, utf8.RuneCountInString(source))
+	source = t.source(source)
 	line := fmt.Sprintf("%s %-*s %-10s %s, %s%s: %s", c.At.UTC().Format(clockForm), t.sources, source, word, c.Channel.ID, c.Channel.Name, value, c.Reason())
 	if color := stateColors[c.To]; t.colored && color != "" {
 		line = color + line + "\x1b[0m"
@@ -276,6 +303,7 @@ func (t *textForm) change(source string, c *telemetry.Change) []byte {
 
 // silent is the line of a source of which nothing comes, or comes again.
 func (t *textForm) silent(at time.Time, source, what string, state telemetry.ChannelState) []byte {
+	source = t.source(source)
 	line := fmt.Sprintf("%s %-*s %-10s %s", at.UTC().Format(clockForm), t.sources, source, strings.ToUpper(state.String()), what)
 	if color := stateColors[state]; t.colored && color != "" {
 		line = color + line + "\x1b[0m"
@@ -284,14 +312,14 @@ func (t *textForm) silent(at time.Time, source, what string, state telemetry.Cha
 }
 
 // changeRow is a change of state in CSV.
-func changeRow(source string, c *telemetry.Change) []byte {
+func changeRow(source string, c *telemetry.Change, spreadsheet bool) []byte {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	value := ""
 	if !math.IsNaN(c.Value) {
 		value = strconv.FormatFloat(c.Value, 'g', 10, 64)
 	}
-	_ = w.Write([]string{c.At.UTC().Format(time.RFC3339Nano), source, c.Channel.ID, c.From.String(), c.To.String(), value, c.Channel.Unit, c.Reason()})
+	_ = w.Write([]string{c.At.UTC().Format(time.RFC3339Nano), printable.Cell(source, spreadsheet), c.Channel.ID, c.From.String(), c.To.String(), value, c.Channel.Unit, c.Reason()})
 	w.Flush()
 	return b.Bytes()
 }

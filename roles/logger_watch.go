@@ -85,8 +85,8 @@ func (w *watches) evict(now time.Time) bool {
 	return true
 }
 
-// observe completes the record by its derived channels, and returns what has changed. now is when it was received, by the
-// steady clock: setting the wall clock makes nothing stale.
+// observe completes the record by its derived channels, and returns what has changed. now is when it was received, by
+// the steady clock: setting the wall clock makes nothing stale.
 func (w *watches) observe(r *recording.Record, now time.Time) *sourceWatch {
 	s := w.of(r.Envelope.Source, now)
 	if s == nil {

@@ -48,8 +48,8 @@ func isTerminal(w io.Writer) bool {
 // stallLimit is how long an output that takes nothing is waited for at the end of the process.
 const stallLimit = 5 * time.Second
 
-// queuedWriter writes lines from a goroutine of its own: an output that takes nothing, as a full pipe does, does not block
-// those that write to it for ever. It can be used by several goroutines, and by one if it waits.
+// queuedWriter writes lines from a goroutine of its own: an output that takes nothing, as a full pipe does, does not
+// block those that write to it for ever. It can be used by several goroutines, and by one if it waits.
 type queuedWriter struct {
 	w     io.Writer
 	limit int // bytes that may be queued
@@ -185,8 +185,8 @@ func (q *queuedWriter) setNote(note func(dropped uint64) []byte) {
 	q.mu.Unlock()
 }
 
-// close writes what is queued, and gives up when the output takes nothing: the goroutine then ends with the process, as a
-// blocked write cannot be interrupted. It returns how many lines were not written.
+// close writes what is queued, and gives up when the output takes nothing: the goroutine then ends with the process, as
+// a blocked write cannot be interrupted. It returns how many lines were not written.
 func (q *queuedWriter) close() (lost uint64) {
 	q.mu.Lock()
 	q.closed = true
@@ -198,7 +198,8 @@ func (q *queuedWriter) close() (lost uint64) {
 	return q.lost + uint64(q.pending)
 }
 
-// abandonStalled waits until done is closed, or until the output has taken nothing for stallLimit. Then Write waits no more.
+// abandonStalled waits until done is closed, or until the output has taken nothing for stallLimit. Then Write waits no
+// more.
 func (q *queuedWriter) abandonStalled(done <-chan struct{}) {
 	progress := func() uint64 { q.mu.Lock(); defer q.mu.Unlock(); return q.written }
 	last := progress()

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// A full pipe takes no line: those that fit wait, others are dropped and counted, and a note tells of them once the pipe is
-// read.
+// A full pipe takes no line: those that fit wait, others are dropped and counted, and a note tells of them once the
+// pipe is read.
 func TestQueuedWriterDropsWhatDoesNotFit(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -30,6 +30,8 @@ func serverFlags() []cli.Flag {
 		textFlag("path", "path of the Socket.IO endpoint", "/socket.io/"),
 		listFlag("namespace", "namespace in which telemetry is relayed, each with rooms of its own (repeatable)", transport.CheckNamespace, "/"),
 		listFlag("cors-origin", "origin whose pages may connect: scheme://host[:port] (port * for any), file:// and null for clients without a host such as Electron and ESP32 boards, or * for every origin (repeatable; default: the same origin, and localhost at any port)", transport.CheckOrigin),
+		listFlag("host", "name of the server for browsers, such as tbm.example behind a proxy; its host name, its addresses and localhost need none (repeatable)", checkHost),
+		listFlag("jsonp", "origin whose pages may poll by script elements (JSONP, for browsers of before 2012): scheme://host[:port] (port * for any); the origin is that of the Referer, and without one the request is refused (repeatable; default: none)", transport.CheckJSONP),
 		listFlag("alias", "NAME=log_telemetry: take events of that name as log_telemetry, and send every log_telemetry under it too (repeatable)", checkAlias),
 		durationFlag("ping-interval", "time between heartbeats", 25*time.Second, 100*time.Millisecond, time.Hour),
 		durationFlag("ping-timeout", "how late a heartbeat may be", 20*time.Second, 100*time.Millisecond, time.Hour),
@@ -129,6 +131,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 		Engines:         serverEngines(),
 		Path:            c.String("path"),
 		Origins:         origins,
+		JSONP:           listOf(c, "jsonp"),
 		QueueLimit:      int(bytesOf(c, "queue-limit")),
 		SlowClient:      policy,
 		MaxClients:      int(countOf(c, "max-clients")),
@@ -150,7 +153,7 @@ func newServerRole(c *cli.Context, log *logrus.Logger) (*serverRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, namespaces: listOf(c, "namespace"), started: time.Now(),
+	role.ends = &endpoints{sio: role.sio, dictionary: dictionaryPage, web: web, hosts: newHostNames(listOf(c, "host"), host), namespaces: listOf(c, "namespace"), started: time.Now(),
 		answerTime: max(2*time.Minute, 2*(durationOf(c, "ping-interval")+durationOf(c, "ping-timeout")))}
 	// Errors of single connections are the clients' affair: seen when looked for.
 	httpLog := log.WriterLevel(logrus.DebugLevel)

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"fmt"
+	"net/url"
 	"sync"
 	"time"
 
@@ -17,8 +18,8 @@ const (
 	refusedWindow = 10 * time.Second
 )
 
-// refusedLog logs refused requests. Anyone can send such requests, as many as they like: what it writes and what it holds
-// is bounded by the number of reasons. It is safe for concurrent use.
+// refusedLog logs refused requests. Anyone can send such requests, as many as they like: what it writes and what it
+// holds is bounded by the number of reasons. It is safe for concurrent use.
 type refusedLog struct {
 	log   *logrus.Logger
 	after func(time.Duration, func()) // calls the function when the time has passed
@@ -55,6 +56,13 @@ func (l *refusedLog) note(r transport.Refused) {
 	switch {
 	case r.Reason == transport.RefusedOrigin && transport.CheckOrigin(r.Origin) == nil:
 		fields["allow_with"] = fmt.Sprintf("--cors-origin %s", r.Origin)
+	case r.Reason == transport.RefusedJSONP && transport.CheckJSONP(r.Origin) == nil:
+		fields["allow_with"] = fmt.Sprintf("--jsonp %s", r.Origin)
+	case r.Reason == transport.RefusedHost:
+		fields["host"] = r.Host
+		if name := (&url.URL{Host: r.Host}).Hostname(); checkHost(name) == nil {
+			fields["allow_with"] = "--host " + name
+		}
 	case r.Err != nil:
 		fields[logrus.ErrorKey] = r.Err
 	}
@@ -64,7 +72,7 @@ func (l *refusedLog) note(r transport.Refused) {
 // refusedLevel is warn for what an operator can mend by a flag.
 func refusedLevel(r transport.RefusedReason) logrus.Level {
 	switch r {
-	case transport.RefusedOrigin, transport.RefusedFull:
+	case transport.RefusedOrigin, transport.RefusedJSONP, transport.RefusedHost, transport.RefusedFull:
 		return logrus.WarnLevel
 	case transport.RefusedStopping:
 		return logrus.DebugLevel

@@ -229,8 +229,8 @@ func (t *telemetryRole) sample(ctx context.Context) error {
 	return nil
 }
 
-// wallTime returns the time of a reading that was due at a time of the steady clock, by the wall clock as it stands now:
-// a source runs for months, and meanwhile the wall clock is set, or the computer sleeps.
+// wallTime returns the time of a reading that was due at a time of the steady clock, by the wall clock as it stands
+// now: a source runs for months, and meanwhile the wall clock is set, or the computer sleeps.
 func (t *telemetryRole) wallTime(due time.Time) time.Time {
 	wall, steady := t.clock()
 	if step := t.steps.step(wall, steady); step != 0 {

@@ -60,8 +60,8 @@ func outboxOptions(c *cli.Context) (*spool.Options, error) {
 	return opts, nil
 }
 
-// outbox keeps packets on disk between the machine and the server. Whoever takes readings waits for neither: the
-// writer brings them to the disk, and the feeder from there to the client. While the disk takes nothing the writer hands
+// outbox keeps packets on disk between the machine and the server. Whoever takes readings waits for neither: the writer
+// brings them to the disk, and the feeder from there to the client. While the disk takes nothing the writer hands
 // packets to the client itself, once everything on the disk has been acknowledged.
 type outbox struct {
 	log    *logrus.Entry
@@ -253,8 +253,8 @@ func (o *outbox) write(ctx context.Context) {
 	}
 }
 
-// writeAll writes all pending packets to the disk; an error is the disk's. Those that have been sent from memory and not
-// been answered are written too, and so sent again: a crash must not lose them while later ones are kept.
+// writeAll writes all pending packets to the disk; an error is the disk's. Those that have been sent from memory and
+// not been answered are written too, and so sent again: a crash must not lose them while later ones are kept.
 func (o *outbox) writeAll() error {
 	for {
 		var batch []*pending

@@ -127,8 +127,8 @@ func TestOutboxFileOfAnother(t *testing.T) {
 	}
 }
 
-// A packet that was sent from memory is written to the disk too, unless the server has answered; and is lost only if neither
-// came about.
+// A packet that was sent from memory is written to the disk too, unless the server has answered; and is lost only if
+// neither came about.
 func TestOutboxCountsWhatWasSentFromMemory(t *testing.T) {
 	o := testOutbox(t, spool.Options{Dir: t.TempDir(), SyncInterval: time.Hour})
 	var sent []*pending

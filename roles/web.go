@@ -81,6 +81,7 @@ type endpoints struct {
 	sio        *transport.Server
 	dictionary http.Handler
 	web        http.Handler // nil: nothing at "/"
+	hosts      *hostNames
 	namespaces []string
 	answerTime time.Duration // in which a request must have been answered
 	started    time.Time
@@ -95,6 +96,14 @@ const bodyTime = 5 * time.Second
 
 // ServeHTTP goes by the path. Socket.IO has its own wherever the operator has put it.
 func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !e.hosts.allows(r) {
+		if r.ContentLength != 0 { // nobody reads the body
+			w.Header().Set("Connection", "close")
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+		}
+		e.sio.RefuseHost(w, r)
+		return
+	}
 	p := r.URL.Path
 	if p == e.sio.Path() || p+"/" == e.sio.Path() {
 		e.socketIO(w, r)
@@ -125,8 +134,8 @@ func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// socketIO bounds the time for a body. It is the time after which no answer can be written: a POST over a slow link that
-// takes longer is of no use, and its session has missed its heartbeats.
+// socketIO bounds the time for a body. It is the time after which no answer can be written: a POST over a slow link
+// that takes longer is of no use, and its session has missed its heartbeats.
 func (e *endpoints) socketIO(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		e.sio.ServeHTTP(w, r)
@@ -240,8 +249,8 @@ func (e *endpoints) status(w http.ResponseWriter, r *http.Request) {
 }
 
 // fromThisMachine reports whether somebody on this machine asks. Until there is access control only they are shown the
-// addresses of clients. A request that a proxy on this machine has passed on comes from elsewhere; so, perhaps, does one
-// for another host's name (DNS rebinding). What X-Forwarded-For says is not believed: anybody can send it.
+// addresses of clients. A request that a proxy on this machine has passed on comes from elsewhere; so, perhaps, does
+// one for another host's name (DNS rebinding). What X-Forwarded-For says is not believed: anybody can send it.
 func fromThisMachine(r *http.Request) bool {
 	for _, name := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via"} {
 		if _, ok := r.Header[name]; ok {

@@ -111,8 +111,8 @@ func TestDerivedVectors(t *testing.T) {
 	}
 }
 
-// A source's clock that was set back stopped the utilisation until it had caught up; one that had been ahead for years left
-// minutes in the window that never aged.
+// A source's clock that was set back stopped the utilisation until it had caught up; one that had been ahead for years
+// left minutes in the window that never aged.
 func TestDeriverAfterTheClockWasSetBack(t *testing.T) {
 	d := NewDeriver()
 	at := epoch

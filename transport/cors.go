@@ -80,8 +80,7 @@ func (p *originPolicy) allows(origin string, r *http.Request) bool {
 	if strings.EqualFold(u.Host, r.Host) {
 		return true
 	}
-	origin = strings.ToLower(u.Scheme + "://" + u.Host)
-	if p.exact[origin] || p.anyPort[strings.ToLower(u.Scheme+"://"+u.Hostname())] {
+	if p.lists(u) {
 		return true
 	}
 	if !p.localhost {
@@ -92,6 +91,11 @@ func (p *originPolicy) allows(origin string, r *http.Request) bool {
 	}
 	ip := net.ParseIP(u.Hostname())
 	return ip != nil && ip.IsLoopback()
+}
+
+// lists reports whether the origin is one of those that the policy was made with.
+func (p *originPolicy) lists(u *url.URL) bool {
+	return p.exact[strings.ToLower(u.Scheme+"://"+u.Host)] || p.anyPort[strings.ToLower(u.Scheme+"://"+u.Hostname())]
 }
 
 // apply sets the headers of cross-origin resource sharing (https://fetch.spec.whatwg.org/#http-cors-protocol).

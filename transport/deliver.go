@@ -42,8 +42,8 @@ type fallen struct {
 	follows *follower
 }
 
-// deliver sends entries for the same room, from the same client: to each follower with its offset. With a fault there is
-// one entry.
+// deliver sends entries for the same room, from the same client: to each follower with its offset. With a fault there
+// is one entry.
 func (r *Relay) deliver(entries []JournalEntry, fault *AckError) {
 	d := entryDelivery{relay: r, entries: entries, fault: fault, plain: make([]*Frame, 0, len(entries)*len(r.heads))}
 	var s slab

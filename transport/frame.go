@@ -101,7 +101,8 @@ func (f *Frame) packets() int {
 	return 1 + len(f.attachments)
 }
 
-// split returns a frame with the first n packets of f, and one with the others. n is less than the number of f's packets.
+// split returns a frame with the first n packets of f, and one with the others. n is less than the number of f's
+// packets.
 func (f *Frame) split(n int) (first, rest *Frame) {
 	if f.IsRest() {
 		return NewBinaryFrame(f.attachments[:n:n]...), NewBinaryFrame(f.attachments[n:]...)

@@ -67,7 +67,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if err := s.origins.apply(w, r); err != nil {
+	query := r.URL.Query()
+	engine := s.engineFor(query.Get("EIO"))
+	if isJSONP(engine, query) {
+		if !s.allowJSONP(r) {
+			s.refuse(w, r, RefusedJSONP)
+			return
+		}
+	} else if err := s.origins.apply(w, r); err != nil {
 		s.opts.Refuse(w, r, err)
 		return
 	}
@@ -75,13 +82,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	engine := s.engineFor(r.URL.Query().Get("EIO"))
 	if engine == nil {
 		s.opts.Refuse(w, r, ErrVersion)
 		return
 	}
 	engine.ServeHTTP(w, r)
 }
+
+// refuse answers 403 for a reason that [ErrForbidden] alone does not tell.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, reason RefusedReason) {
+	s.opts.NoteRefused(r, reason, ErrForbidden)
+	WriteHTTPError(w, ErrForbidden)
+}
+
+// RefuseHost answers a request that came by a name which is not the server's.
+func (s *Server) RefuseHost(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, RefusedHost) }
 
 // AllowOrigins answers for h as the Socket.IO endpoint does who may ask from which page
 // ([ServerOptions.Origins]).

@@ -31,10 +31,10 @@ type handlerSet struct {
 // Handler takes one event. ctx ends when the client's connection does.
 type Handler func(ctx context.Context, ev *Event)
 
-// ConnectHandler is asked before a client is let into the namespace; auth is what it sent along
-// (of clients of Socket.IO 2 the query behind the namespace's name, as an object of strings; empty if there is none). An error refuses it: its text is told to the client, and
-// the data too if it is a [*Refusal]. It may join rooms and emit; both take effect when the
-// client is let in.
+// ConnectHandler is asked before a client is let into the namespace; auth is what it sent along (of clients of
+// Socket.IO 2 the query behind the namespace's name, as an object of strings; empty if there is none). An error refuses
+// it: its text is told to the client, and the data too if it is a [*Refusal]. It may join rooms and emit; both take
+// effect when the client is let in.
 type ConnectHandler func(ctx context.Context, s *Socket, auth Value) error
 
 // DisconnectHandler is told of the end of a socket that had been let in. The socket is in no

@@ -96,8 +96,8 @@ func TestRevisionOfTheQuery(t *testing.T) {
 	}
 }
 
-// TestArduinoClient: arduinoWebSockets sends Origin: file://, and a probe and an upgrade packet on a session that begins
-// as a WebSocket; it pings too.
+// TestArduinoClient: arduinoWebSockets sends Origin: file://, and a probe and an upgrade packet on a session that
+// begins as a WebSocket; it pings too.
 func TestArduinoClient(t *testing.T) {
 	_, url := startEchoEvents(t, transport.ServerOptions{Origins: []string{"file://"}})
 	for _, eio := range []string{"3", "4"} {
@@ -169,8 +169,8 @@ func TestOriginsWithoutHost(t *testing.T) {
 	}
 }
 
-// TestWebSocketHandshakeHeaders: the reference server answers with the first subprotocol offered, and reads all lines of
-// a header.
+// TestWebSocketHandshakeHeaders: the reference server answers with the first subprotocol offered, and reads all lines
+// of a header.
 func TestWebSocketHandshakeHeaders(t *testing.T) {
 	_, url := startEchoEvents(t, transport.ServerOptions{})
 	for _, tc := range []struct{ name, lines, protocol string }{

@@ -1,9 +1,9 @@
 package transport
 
-// TakePackets is [Outbox.Take] for the answer to a poll, which holds a limited number of packets: at most maxPackets are
-// taken, where a frame counts one for its text and one for each attachment. A frame that does not fit behind others is
-// left for the next call. One that alone has more packets is split: what is left of it is taken by the next calls, before
-// anything else.
+// TakePackets is [Outbox.Take] for the answer to a poll, which holds a limited number of packets: at most maxPackets
+// are taken, where a frame counts one for its text and one for each attachment. A frame that does not fit behind others
+// is left for the next call. One that alone has more packets is split: what is left of it is taken by the next calls,
+// before anything else.
 func (o *Outbox) TakePackets(maxBytes, maxPackets int) []*Frame {
 	var into []*Frame
 	packets, size := 0, 0

@@ -32,8 +32,8 @@ func withAttachments(name string, n int) *Frame {
 	return f
 }
 
-// A poll is answered with at most so many packets, since python-engineio refuses more; no event is divided that fits, and
-// nothing comes between the parts of one that does not.
+// A poll is answered with at most so many packets, since python-engineio refuses more; no event is divided that fits,
+// and nothing comes between the parts of one that does not.
 func TestTakePackets(t *testing.T) {
 	notice := func(n int) *Frame { return NewFrame(EngineMessage, fmt.Sprintf("dropped:%d", n)) }
 	for _, tc := range []struct {

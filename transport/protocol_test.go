@@ -329,8 +329,8 @@ func last(c chan *echo) *echo {
 	return p
 }
 
-// Engine.IO protocol, revision 3, "Payload": with the b64 parameter in the handshake binary goes as base64, without it the
-// payload is binary. JSONP is text.
+// Engine.IO protocol, revision 3, "Payload": with the b64 parameter in the handshake binary goes as base64, without it
+// the payload is binary. JSONP is text.
 func TestBinaryPayloadsOfRevision3(t *testing.T) {
 	s := startEcho(t, 3, transport.EngineOptions{})
 	for _, tc := range []struct{ name, open, get, want, kind string }{
@@ -363,8 +363,8 @@ func TestBinaryPayloadsOfRevision3(t *testing.T) {
 	})
 }
 
-// A client that is put out, fetches the last messages and never polls again, as python-socketio and our own do, holds its
-// session for a moment, not for the drain time. The close packet travels alone, behind all messages.
+// A client that is put out, fetches the last messages and never polls again, as python-socketio and our own do, holds
+// its session for a moment, not for the drain time. The close packet travels alone, behind all messages.
 func TestKickedClientDoesNotComeBack(t *testing.T) {
 	for _, revision := range []string{"3", "4"} {
 		for _, comesBack := range []bool{false, true} {

@@ -388,7 +388,8 @@ func (p *publisher) overdue() {
 		p.mu.Unlock()
 		return
 	}
-	// Over a slow link a whole window may take longer than AckTimeout: as long as acknowledgements come, the link is there.
+	// Over a slow link a whole window may take longer than AckTimeout: as long as acknowledgements come, the link is
+	// there.
 	since := oldest.since
 	if p.moved.After(since) {
 		since = p.moved

@@ -23,12 +23,14 @@ const (
 	RefusedHandshake                      // a malformed WebSocket handshake
 	RefusedFull                           // as many clients as there may be
 	RefusedStopping                       // the server is shutting down
+	RefusedJSONP                          // polling by script elements, which is not enabled for that page
+	RefusedHost                           // the name of another server
 	refusedCount
 )
 
 var refusedNames = [refusedCount]string{
 	"bad request", "origin", "version", "transport", "method", "unknown session", "upgrade", "handshake", "server full",
-	"server shutting down",
+	"server shutting down", "JSONP", "host",
 }
 
 func (r RefusedReason) String() string {
@@ -54,7 +56,8 @@ type Refused struct {
 	Err        error
 	RemoteAddr string
 	Method     string
-	Origin     string // empty: none was sent
+	Origin     string // empty: none was sent; of JSONP it may be that of the Referer
+	Host       string // as which the server was asked for
 	Version    string // the parameter EIO
 	Transport  string // the parameter transport
 }
@@ -69,8 +72,12 @@ func (o *EngineOptions) NoteRefused(r *http.Request, reason RefusedReason, err e
 		return
 	}
 	q := r.URL.Query()
+	origin := r.Header.Get("Origin")
+	if reason == RefusedJSONP {
+		origin = jsonpOrigin(r)
+	}
 	o.OnRefused(Refused{
-		Reason: reason, Err: err, RemoteAddr: r.RemoteAddr, Method: cutText(r.Method), Origin: cutText(r.Header.Get("Origin")),
+		Reason: reason, Err: err, RemoteAddr: r.RemoteAddr, Method: cutText(r.Method), Origin: cutText(origin), Host: cutText(r.Host),
 		Version: cutText(q.Get("EIO")), Transport: cutText(q.Get("transport")),
 	})
 }

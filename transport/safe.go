@@ -8,8 +8,8 @@ import (
 )
 
 // What stock clients do with a packet that has attachments differs by library, and several of them end the connection,
-// the process, or hear nothing more, on JSON that is valid. The rules here are those under which every library reads the
-// same: docs/CLIENTS.md lists the libraries, their limits and where they stand in the source.
+// the process, or hear nothing more, on JSON that is valid. The rules here are those under which every library reads
+// the same: docs/CLIENTS.md lists the libraries, their limits and where they stand in the source.
 
 // SafeAttachments is how many attachments every client takes: the parsers of current socket.io-client releases refuse
 // more. Socket.IO's own server has the same limit.

@@ -22,6 +22,9 @@ type ServerOptions struct {
 	// Origins that a browser's page may come from, beside the server's own: "scheme://host",
 	// "scheme://host:*" for any port, "file://", "null", or "*". nil: localhost at any port.
 	Origins []string
+	// JSONP are the origins, "scheme://host" or "scheme://host:*", whose pages may poll by script elements (revision 3
+	// with the parameter j). nil: none may, since no browser keeps the pages of others from reading them.
+	JSONP []string
 	// QueueLimit is the number of bytes that may wait for one client; 1 MiB. With Compress a packet
 	// that waits counts twice, since it may be held plain and compressed.
 	QueueLimit int
@@ -45,6 +48,7 @@ type ServerOptions struct {
 type Server struct {
 	opts    ServerOptions
 	origins *originPolicy
+	jsonp   *originPolicy
 	engines map[string]Engine // by the value of the EIO parameter
 
 	cluster atomic.Pointer[Cluster] // nil: no other nodes
@@ -80,7 +84,16 @@ func NewServer(opts ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, origins: origins, engines: map[string]Engine{}, namespaces: map[string]*Namespace{}}
+	for _, o := range opts.JSONP {
+		if err := CheckJSONP(o); err != nil {
+			return nil, err
+		}
+	}
+	jsonp, err := newOriginPolicy(opts.JSONP)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: opts, origins: origins, jsonp: jsonp, engines: map[string]Engine{}, namespaces: map[string]*Namespace{}}
 	s.namespaces["/"] = newNamespace(s, "/")
 	for _, newEngine := range opts.Engines {
 		e := newEngine(opts.EngineOptions, s.accept)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// EventSkipped tells a follower with offsets that an entry of the journal is not sent to it, since its parser could fail
-// on the event: {offset, replayed, error:{code, message}}. Other clients are sent nothing for such an entry.
+// EventSkipped tells a follower with offsets that an entry of the journal is not sent to it, since its parser could
+// fail on the event: {offset, replayed, error:{code, message}}. Other clients are sent nothing for such an entry.
 const EventSkipped = "skipped"
 
 type skippedNote struct {
@@ -28,8 +28,8 @@ func entryFault(e *JournalEntry) *AckError {
 	return nil
 }
 
-// accepts reports whether s is sent an entry with the fault: one with many attachments, if it has declared that it takes
-// so many. A placeholder that is wrong is wrong for everybody.
+// accepts reports whether s is sent an entry with the fault: one with many attachments, if it has declared that it
+// takes so many. A placeholder that is wrong is wrong for everybody.
 func (s *Socket) accepts(e *JournalEntry, fault *AckError) bool {
 	n := len(e.Value.Attachments)
 	return fault == nil ||

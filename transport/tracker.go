@@ -57,8 +57,8 @@ type hole struct{ from, to uint64 } // inclusive
 // Add notes an envelope that has arrived.
 func (t *Tracker) Add(e *Envelope) { t.note(e, true) }
 
-// AddAs is [Tracker.Add] for an envelope that may arrive under several names, aliases of one event: it counts once. Those
-// of one run come together, while those of other sources may come between.
+// AddAs is [Tracker.Add] for an envelope that may arrive under several names, aliases of one event: it counts once.
+// Those of one run come together, while those of other sources may come between.
 func (t *Tracker) AddAs(event string, e *Envelope) {
 	if run := t.bySource[[2]string{e.Source, e.Boot}]; run != nil {
 		if s := run.Value.(*sourceTrack); s.seq == e.Seq && s.event != event {

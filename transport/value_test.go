@@ -131,8 +131,8 @@ func TestEnvelopeOf(t *testing.T) {
 	}
 }
 
-// An envelope whose packet has a binary part went to everyone instead of its room, and was stored again when it was sent
-// again.
+// An envelope whose packet has a binary part went to everyone instead of its room, and was stored again when it was
+// sent again.
 func TestEnvelopeWithABuffer(t *testing.T) {
 	v := Value{JSON: json.RawMessage(`{"source":"tbm-1","boot":"b","seq":7,"room":"ops","packet":{"image":{"_placeholder":true,"num":0},"n":1}}`),
 		Attachments: [][]byte{{1, 2, 3}}}

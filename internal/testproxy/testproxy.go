@@ -1,5 +1,6 @@
-// Package testproxy gives tests real forward proxies on loopback, HTTP (requests and CONNECT) and SOCKS 5, that lead every
-// request to one server, whatever host it names: the name of a host that does not exist shows that the proxy was used.
+// Package testproxy gives tests real forward proxies on loopback, HTTP (requests and CONNECT) and SOCKS 5, that lead
+// every request to one server, whatever host it names: the name of a host that does not exist shows that the proxy was
+// used.
 package testproxy
 
 import (
@@ -32,8 +33,8 @@ type Proxy struct {
 	ended bool
 }
 
-// Seen returns what has passed, as "CONNECT host:port", "SOCKS host:port", "GET host" or "POST host". Refused requests are
-// not in it.
+// Seen returns what has passed, as "CONNECT host:port", "SOCKS host:port", "GET host" or "POST host". Refused requests
+// are not in it.
 func (p *Proxy) Seen() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -41,8 +41,8 @@ func Views() []string {
 	return []string{"overview", "trends", "channels", "alarms", "inspector", "line"}
 }
 
-// programs are the beginnings of paths that are for programs, not for a browser's window. A server that has nothing there
-// must say so: a monitor would take a page for an answer.
+// programs are the beginnings of paths that are for programs, not for a browser's window. A server that has nothing
+// there must say so: a monitor would take a page for an answer.
 var programs = []string{"metrics", "api", "events", "debug"}
 
 // handler serves a single-page application.
@@ -167,8 +167,8 @@ func (h *handler) regular(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// navigates reports whether a browser asks for a page to show (https://www.w3.org/TR/fetch-metadata/; older browsers tell it
-// by the types that they accept).
+// navigates reports whether a browser asks for a page to show (https://www.w3.org/TR/fetch-metadata/; older browsers
+// tell it by the types that they accept).
 func navigates(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return false

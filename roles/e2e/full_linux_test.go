@@ -109,8 +109,8 @@ func TestFullDiskOfAnOutbox(t *testing.T) {
 	}
 }
 
-// An outbox that had filled its disk kept everything that the server had acknowledged, took no new packet, and lost what
-// then no longer fitted into memory; a restart repeated that.
+// An outbox that had filled its disk kept everything that the server had acknowledged, took no new packet, and lost
+// what then no longer fitted into memory; a restart repeated that.
 func TestOutboxRecoversFromAFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")

@@ -87,8 +87,8 @@ func TestTerminalIsClosed(t *testing.T) {
 	}
 }
 
-// All output of a logger goes to the terminal that is closed: its file has every packet that the server has sent it, and the
-// server is told.
+// All output of a logger goes to the terminal that is closed: its file has every packet that the server has sent it,
+// and the server is told.
 func TestTerminalOfALoggerIsClosed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -113,7 +113,8 @@ func TestTerminalOfALoggerIsClosed(t *testing.T) {
 	server.logged("client namespace disconnect")
 }
 
-// SIGHUP to services, which have no terminal: they go on, and a logger opens its file again where logrotate has moved it.
+// SIGHUP to services, which have no terminal: they go on, and a logger opens its file again where logrotate has moved
+// it.
 func TestHangupOfAService(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")

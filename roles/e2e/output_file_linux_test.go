@@ -52,9 +52,9 @@ func oneToN(seqs []uint64, n uint64) bool {
 	return true
 }
 
-// A file that is moved again and again while packets come, with and without rotation: the moved files and the new one hold
-// each packet once. A moved file once took all packets until midnight, and with --rotate-size a rotation failed every ten
-// seconds for ever.
+// A file that is moved again and again while packets come, with and without rotation: the moved files and the new one
+// hold each packet once. A moved file once took all packets until midnight, and with --rotate-size a rotation failed
+// every ten seconds for ever.
 func TestOutputFileIsMoved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -98,8 +98,8 @@ func TestOutputFileIsMoved(t *testing.T) {
 	}
 }
 
-// The file is removed while packets come: those that come after are in a new file, none missing; those that were removed
-// with it are not called complete. They once all went into the removed file, until midnight.
+// The file is removed while packets come: those that come after are in a new file, none missing; those that were
+// removed with it are not called complete. They once all went into the removed file, until midnight.
 func TestOutputFileIsRemoved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -150,8 +150,8 @@ func TestOutputFileIsRemovedWhileIdle(t *testing.T) {
 	}
 }
 
-// The file's directory is removed: packets wait until it is there again. If it never is, they are counted, and the logger
-// does not end with code 0.
+// The file's directory is removed: packets wait until it is there again. If it never is, they are counted, and the
+// logger does not end with code 0.
 func TestOutputDirectoryIsRemoved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -193,8 +193,8 @@ func TestOutputDirectoryIsRemoved(t *testing.T) {
 	}
 }
 
-// A symbolic link as --output stays one: it was replaced by a file at the first rotation. A logger that is started again
-// goes on behind it.
+// A symbolic link as --output stays one: it was replaced by a file at the first rotation. A logger that is started
+// again goes on behind it.
 func TestOutputFileIsASymbolicLink(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")

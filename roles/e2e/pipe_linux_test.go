@@ -162,8 +162,8 @@ func TestReaderOfStderrExits(t *testing.T) {
 	}
 }
 
-// The reader of stdout exits: a logger with a file records on, and says so once; "logger --output f | head -2" ended the
-// recording.
+// The reader of stdout exits: a logger with a file records on, and says so once; "logger --output f | head -2" ended
+// the recording.
 func TestReaderOfALoggersStdoutExits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -194,8 +194,8 @@ func TestReaderOfALoggersStdoutExits(t *testing.T) {
 	}
 }
 
-// Without a file a logger has nothing left to do when the reader of its stdout exits: it ends in order, with a summary, and
-// with the code that a shell shows for SIGPIPE.
+// Without a file a logger has nothing left to do when the reader of its stdout exits: it ends in order, with a summary,
+// and with the code that a shell shows for SIGPIPE.
 func TestReaderOfALoggersOnlyOutputExits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -257,8 +257,8 @@ func TestReaderOfACommandsStdoutExits(t *testing.T) {
 	}
 }
 
-// Nobody reads stderr, and the pipe is full: clients do not wait for the server's log, and neither does its end. The first
-// line of the log held up all clients.
+// Nobody reads stderr, and the pipe is full: clients do not wait for the server's log, and neither does its end. The
+// first line of the log held up all clients.
 func TestStderrIsNotRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")

@@ -7,8 +7,8 @@ import (
 	"tbmsock/transport"
 )
 
-// A client that polls gets every event of a burst, in order and on one connection: python-engineio refuses an answer with
-// more than 16 packets, attachments among them, and ends the connection.
+// A client that polls gets every event of a burst, in order and on one connection: python-engineio refuses an answer
+// with more than 16 packets, attachments among them, and ends the connection.
 func TestPollingBursts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts clients")

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tbmsock/internal/printable"
 	"tbmsock/telemetry"
 	"tbmsock/transport"
 )
@@ -24,6 +25,9 @@ const csvTime = "2006-01-02T15:04:05.000000Z07:00"
 // CSV writes records as comma-separated values (RFC 4180): one row a record, and one line a row, always the same columns,
 // empty where there is no value. It is for one goroutine.
 type CSV struct {
+	// Spreadsheet makes text that a spreadsheet would take for a formula harmless: it is written as a JSON string.
+	Spreadsheet bool
+
 	channels []string
 	buf      bytes.Buffer
 	w        *csv.Writer
@@ -56,12 +60,12 @@ func (c *CSV) line(row []string) []byte {
 // Row is the record's line; it is valid until the next.
 func (c *CSV) Row(r *Record) []byte {
 	row := append(c.row[:0], make([]string, len(csvHead))...) //nolint:gocritic // c.row is set below, its memory is used again
-	row[0], row[1] = r.Received.UTC().Format(csvTime), cell(r.Event)
+	row[0], row[1] = r.Received.UTC().Format(csvTime), c.cell(r.Event)
 	if r.Offset > 0 {
-		row[2], row[12] = strconv.FormatUint(r.Offset, 10), cell(r.Journal)
+		row[2], row[12] = strconv.FormatUint(r.Offset, 10), c.cell(r.Journal)
 	}
 	if e := r.Envelope; e != nil {
-		row[3], row[4], row[5], row[7] = cell(e.Source), cell(e.Boot), strconv.FormatUint(e.Seq, 10), cell(e.Room)
+		row[3], row[4], row[5], row[7] = c.cell(e.Source), c.cell(e.Boot), strconv.FormatUint(e.Seq, 10), c.cell(e.Room)
 		if !e.Time.IsZero() {
 			row[6] = e.Time.UTC().Format(csvTime)
 		}
@@ -69,7 +73,7 @@ func (c *CSV) Row(r *Record) []byte {
 	reading, ok := r.Reading()
 	if ok {
 		p := r.Packet
-		row[8], row[9], row[10], row[11] = cell(p.Machine), p.State.String(), p.Phase.String(), strconv.Itoa(p.Ring)
+		row[8], row[9], row[10], row[11] = c.cell(p.Machine), p.State.String(), p.Phase.String(), strconv.Itoa(p.Ring)
 	}
 	for _, id := range c.channels {
 		text := ""
@@ -80,20 +84,14 @@ func (c *CSV) Row(r *Record) []byte {
 		}
 		row = append(row, text)
 	}
-	row = append(row, r.valueText(ok))
+	row = append(row, c.value(r, ok))
 	c.row = row
 	return c.line(row)
 }
 
-// cell is text that comes from the network, as JSON where it has a line break or other control characters: who looks for the
-// last line of a file must not find one that a client has made up.
-func cell(text string) string {
-	if !strings.HasPrefix(text, `"`) && !hasControl(text) {
-		return text
-	}
-	b, _ := json.Marshal(text)
-	return string(b)
-}
+// cell is text that comes from the network, as JSON where it is not printable: who looks for the last line of a file
+// must not find one that a client has made up.
+func (c *CSV) cell(text string) string { return printable.Cell(text, c.Spreadsheet) }
 
 // parseCell reads what cell has written.
 func parseCell(text string) string {
@@ -104,36 +102,28 @@ func parseCell(text string) string {
 	return text
 }
 
-func hasControl(text string) bool {
-	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' }) >= 0
-}
-
-// valueText is what the record carries if that is no packet.
-func (r *Record) valueText(packet bool) string {
+// value is what the record carries if that is no packet.
+func (c *CSV) value(r *Record, packet bool) string {
+	var b []byte
+	var err error
 	switch {
 	case packet:
 		return ""
 	case r.Value != nil:
-		b, err := json.Marshal(r.Value)
-		if err != nil {
-			return ""
-		}
-		return string(b)
+		b, err = json.Marshal(r.Value)
 	case r.Envelope != nil && r.Envelope.Packet != nil:
-		text := string(r.Envelope.Packet)
-		if !hasControl(text) {
-			return text
+		var compact bytes.Buffer
+		if json.Compact(&compact, r.Envelope.Packet) != nil {
+			return c.cell(string(r.Envelope.Packet))
 		}
-		var b bytes.Buffer
-		if json.Compact(&b, r.Envelope.Packet) != nil {
-			return cell(text)
-		}
-		return b.String()
+		b = compact.Bytes()
 	case r.Envelope != nil:
-		b, _ := json.Marshal(r.Envelope.Proto)
-		return string(b)
+		b, err = json.Marshal(r.Envelope.Proto)
 	}
-	return ""
+	if err != nil {
+		return ""
+	}
+	return printable.JSONCell(b, c.Spreadsheet)
 }
 
 // parseCSV reads a row by the columns' names.

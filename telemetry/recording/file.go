@@ -43,8 +43,8 @@ type Options struct {
 
 const defaultPending = 64 << 20
 
-// File is an append-only file of lines. It can be used by several goroutines. Another program may move, remove or truncate
-// the file while it is open; see look.
+// File is an append-only file of lines. It can be used by several goroutines. Another program may move, remove or
+// truncate the file while it is open; see look.
 type File struct {
 	opts  Options
 	place Place // at which it ended when it was opened

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tbmsock/internal/printable"
 	"tbmsock/telemetry"
 	"tbmsock/transport"
 )
@@ -55,7 +56,7 @@ type line struct {
 
 // AppendJSON appends the record as one line of JSON (JSON Lines): the envelope as it came, or the value
 // of a client that sends none. A packet of protobuf is written as JSON; bytes that are no packet as
-// base64.
+// base64. What is not printable is escaped: the line may go to a terminal.
 func (r *Record) AppendJSON(dst []byte) []byte {
 	out := line{Received: r.Received, Event: r.Event, Offset: r.Offset, Journal: r.Journal, Envelope: r.Envelope, Value: r.Value}
 	if e := r.Envelope; e != nil && e.Packet == nil {
@@ -73,7 +74,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	if err != nil { // what arrived is valid JSON: only a value that no JSON can hold comes here
 		b, _ = json.Marshal(line{Received: r.Received, Event: r.Event, Error: err.Error()})
 	}
-	return append(append(dst, b...), '\n')
+	return append(append(dst, printable.JSON(b)...), '\n')
 }
 
 // ParseJSON reads a line that AppendJSON has written.

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Faults that another program causes, for Options.Report. What was written before is lost with the file, what is written
-// after goes on.
+// Faults that another program causes, for Options.Report. What was written before is lost with the file, what is
+// written after goes on.
 var (
 	ErrRemoved   = errors.New("the file was removed by another program")
 	ErrTruncated = errors.New("the file was truncated by another program")
@@ -142,8 +142,8 @@ func (f *File) Removed() int64 {
 	return f.removed
 }
 
-// openLocked opens or makes the file at the path and claims it for this process. Another process that rotates may give the
-// path to a new file between the two: then the file that was opened is a closed one, and the path is tried again.
+// openLocked opens or makes the file at the path and claims it for this process. Another process that rotates may give
+// the path to a new file between the two: then the file that was opened is a closed one, and the path is tried again.
 func openLocked(path string) (*os.File, os.FileInfo, error) {
 	for tries := 1; ; tries++ {
 		// O_APPEND: a line goes to the end whatever else happens to the file.

@@ -97,8 +97,8 @@ func TestRemovedFileOfAnIdleWriter(t *testing.T) {
 	shut(t, f)
 }
 
-// The file is removed again and again while lines are written: each line that was written after a removal is in a file that
-// exists, also those that went into the removed one before that was noticed.
+// The file is removed again and again while lines are written: each line that was written after a removal is in a file
+// that exists, also those that went into the removed one before that was noticed.
 func TestNoLineIsLostInARemovedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.jsonl")
 	f := open(t, Options{Path: path})
@@ -169,7 +169,8 @@ func TestNoLineIsLostInARemovedFile(t *testing.T) {
 	}
 }
 
-// A file that was moved took all further lines; with a limit of its size a rotation was tried every ten seconds for ever.
+// A file that was moved took all further lines; with a limit of its size a rotation was tried every ten seconds for
+// ever.
 func TestMovedFileIsOpenedAgain(t *testing.T) {
 	for _, maxBytes := range []int64{0, 100} {
 		t.Run(fmt.Sprint("MaxBytes ", maxBytes), func(t *testing.T) {
@@ -368,7 +369,8 @@ func TestRemovedNameOfAHardLink(t *testing.T) {
 }
 
 // A file that another program truncates (copytruncate of logrotate, a shell's ">") goes on at its new end. Its size was
-// taken for what it had been: it was rotated too early, and a line of which a full disk took a part was cut off wrongly.
+// taken for what it had been: it was rotated too early, and a line of which a full disk took a part was cut off
+// wrongly.
 func TestTruncatedFile(t *testing.T) {
 	const head = "{\"head\"}\n"
 	for _, tc := range []struct {

@@ -67,8 +67,8 @@ func LastPlace(path string) (place Place, err error) {
 	return place, nil
 }
 
-// movedName is what logrotate adds to a file's name: a number, or a date. A shorter number behind a hyphen may belong to
-// another logger's file.
+// movedName is what logrotate adds to a file's name: a number, or a date. A shorter number behind a hyphen may belong
+// to another logger's file.
 var movedName = regexp.MustCompile(`^(\.[0-9]+|-[0-9]{8}[0-9.-]*)(\.gz)?$`)
 
 // movedFiles lists what logrotate, or a person in its way, has made of a logger's file: packets.jsonl.1,
@@ -101,8 +101,8 @@ func movedFiles(path string) []string {
 	return paths
 }
 
-// Envelopes notes what stands in a logger's file and in those that it has closed, or others have moved: what a logger that meets
-// another journal need not write again. What cannot be read is left out, and told in the error.
+// Envelopes notes what stands in a logger's file and in those that it has closed, or others have moved: what a logger
+// that meets another journal need not write again. What cannot be read is left out, and told in the error.
 func Envelopes(ctx context.Context, path string, seen *transport.Tracker) error {
 	add := func(r *Record) {
 		if r.Envelope != nil {

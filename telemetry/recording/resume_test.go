@@ -155,8 +155,8 @@ func TestEnvelopesOfAllFiles(t *testing.T) {
 	}
 }
 
-// Another program has moved the file, and nothing has been written to the new one: a logger that is started again goes on
-// behind the moved one. It would begin anew, and what was sent while it did not run would be missing.
+// Another program has moved the file, and nothing has been written to the new one: a logger that is started again goes
+// on behind the moved one. It would begin anew, and what was sent while it did not run would be missing.
 func TestLastPlaceInAMovedFile(t *testing.T) {
 	at := func(offset int) string {
 		return fmt.Sprintf("{\"event\":\"e\",\"offset\":%d,\"journal\":\"a\"}\n", offset)

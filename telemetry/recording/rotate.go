@@ -16,8 +16,8 @@ import (
 )
 
 // Closed files stand beside the open one: those of packets.jsonl are packets-000001-20260302T060000.123Z.jsonl, with a
-// number that counts up and the time at which they were closed, and packets-….jsonl.gz once they are compressed. The number
-// is their order: the clock can be set back.
+// number that counts up and the time at which they were closed, and packets-….jsonl.gz once they are compressed. The
+// number is their order: the clock can be set back.
 const closedStamp = "20060102T150405.000Z"
 
 // closedName is the name for the file that is closed now.
@@ -73,8 +73,8 @@ func (f *File) rotate() error {
 	return nil
 }
 
-// replace gives the open file the closed name and its own name to the fresh file. The path always names a file: a second
-// logger could take one that is missing for a moment.
+// replace gives the open file the closed name and its own name to the fresh file. The path always names a file: a
+// second logger could take one that is missing for a moment.
 func (f *File) replace(fresh, name string) error {
 	undo := func() { _ = os.Remove(name) }
 	if err := os.Link(f.target, name); err != nil { // a file system may have no hard links

@@ -108,8 +108,8 @@ func TestClosedFilesAreCompressedOnce(t *testing.T) {
 	}
 }
 
-// With the clock set back, a file that was closed later had the earlier name: --keep 2 removed the newer files, and a logger
-// went on behind an older one.
+// With the clock set back, a file that was closed later had the earlier name: --keep 2 removed the newer files, and a
+// logger went on behind an older one.
 func TestClosedFilesKeepTheirOrderWhenTheClockIsSetBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "packets.jsonl")
 	c := newClock()

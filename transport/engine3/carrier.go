@@ -149,7 +149,8 @@ const (
 	upgradeSealed              // the module has the upgrade packet
 )
 
-// NextReader gives the module a probe and an upgrade packet, which is all that it knows, whatever else the client sends.
+// NextReader gives the module a probe and an upgrade packet, which is all that it knows, whatever else the client
+// sends.
 func (c *candidate) NextReader() (frame.Type, packet.Type, io.ReadCloser, error) {
 	switch c.state {
 	case upgradeSealed:

@@ -14,8 +14,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// A server that opens a journal writes its index anew and mends what is damaged. So one that is only to be read is served from a
-// mirror: a directory within the journal's own, in which the files that no server writes to any more are links, the others copies.
+// A server that opens a journal writes its index anew and mends what is damaged. So one that is only to be read is
+// served from a mirror: a directory within the journal's own, in which the files that no server writes to any more are
+// links, the others copies.
 const mirrorPrefix = "reading-"
 
 // makeMirror needs the lock of the directory.

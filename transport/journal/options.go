@@ -15,8 +15,9 @@ type Options struct {
 
 	Node string // name of this server in the journal; default: made up
 
-	// RetainAge is the age from which on entries are given up; 72 h. It counts the time for which the journal was open, and
-	// not that of a wall clock that may have been wrong; with a URL it is NATS's, by the clocks of the NATS servers.
+	// RetainAge is the age from which on entries are given up; 72 h. It counts the time for which the journal was open,
+	// and not that of a wall clock that may have been wrong; with a URL it is NATS's, by the clocks of the NATS
+	// servers.
 	RetainAge   time.Duration
 	RetainBytes int64 // 4 GiB (Memory: 256 MiB); beyond it the oldest are given up
 	// RefuseWhenFull refuses new entries at RetainBytes, where otherwise the oldest are given up.

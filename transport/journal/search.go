@@ -33,8 +33,8 @@ func (j *Journal) mark(b *block) {
 	j.marks = slices.Insert(j.marks, i, &block{base: b.base, count: b.count, stored: b.stored, seq: b.seq})
 }
 
-// narrow looks among the marks of blocks from first to last: it returns what is left to be searched, and best, the first
-// known block for which found is true.
+// narrow looks among the marks of blocks from first to last: it returns what is left to be searched, and best, the
+// first known block for which found is true.
 func (j *Journal) narrow(first, last uint64, found func(*block) bool) (uint64, uint64, *block) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

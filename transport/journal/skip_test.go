@@ -92,8 +92,8 @@ func many(n int) transport.Value {
 	return v
 }
 
-// A journal may hold entries that the relay would refuse today. A follower with offsets gets a note in their place, others
-// nothing; who has declared that it takes many attachments gets them. All of them get what comes behind.
+// A journal may hold entries that the relay would refuse today. A follower with offsets gets a note in their place,
+// others nothing; who has declared that it takes many attachments gets them. All of them get what comes behind.
 func TestEntriesThatAreNotSafe(t *testing.T) {
 	r := startRelay(t, journal.Options{}, 0)
 	entries := []transport.Value{

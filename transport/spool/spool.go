@@ -184,8 +184,8 @@ func (s *Spool) keep() {
 
 // tidy removes acknowledged segments, and saves the position. Removal comes first and does not depend on the position,
 // which may need space that only the removal frees. A crash between the two returns records again, at worst: segments
-// are removed only when everything in them is acknowledged, and positions that are given a second time belong to records
-// of which nothing is left. It must be called with s.write held.
+// are removed only when everything in them is acknowledged, and positions that are given a second time belong to
+// records of which nothing is left. It must be called with s.write held.
 func (s *Spool) tidy(sync bool) {
 	err := s.trim()
 	if err == nil && s.short {

@@ -227,8 +227,8 @@ func (l *Link) ServePost(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// goodbye acts on a client's close packet: a poll that waits is answered, as is one that is still on its way ([Link.Leave]).
-// It must be called with mu held.
+// goodbye acts on a client's close packet: a poll that waits is answered, as is one that is still on its way
+// ([Link.Leave]). It must be called with mu held.
 func (l *Link) goodbye() {
 	if l.leaving {
 		return
@@ -238,8 +238,8 @@ func (l *Link) goodbye() {
 	l.noteFlushed() // a client that leaves fetches nothing more
 }
 
-// Leave waits until the last poll of a client that has sent a close packet has been answered, not long, or until abort is
-// closed. It is called after End; until it returns the engine should pass that poll on.
+// Leave waits until the last poll of a client that has sent a close packet has been answered, not long, or until abort
+// is closed. It is called after End; until it returns the engine should pass that poll on.
 func (l *Link) Leave(abort <-chan struct{}) {
 	l.mu.Lock()
 	left := l.left
