@@ -141,6 +141,11 @@ func (r *Relay) telemetry(_ context.Context, ev *Event) {
 			ev.depth-1, maxRelayDepth-1))
 		return
 	}
+	if longInteger(ev.Args[0].JSON) {
+		answer(ev, refused(CodeBadArguments, "%s has a number of more than %d digits in a row, which Python does not read",
+			ev.Name, maxDigits))
+		return
+	}
 	v := ev.Args[0]
 	var e Envelope // for the journal, which wants all of it
 	var room string

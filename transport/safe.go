@@ -183,3 +183,30 @@ func inRange(number []byte) bool {
 	_, err := strconv.ParseFloat(string(number), 64)
 	return err == nil
 }
+
+// maxDigits is how many digits of an integer Python converts (sys.int_info.default_max_str_digits): its clients lose an
+// event with a longer one.
+const maxDigits = 4300
+
+// longInteger reports whether data, valid JSON, has a number with more than maxDigits digits in a row.
+func longInteger(data []byte) bool {
+	if len(data) <= maxDigits {
+		return false
+	}
+	digits := 0
+	for i := 0; i < len(data); {
+		switch b := data[i]; {
+		case b == '"':
+			i, digits = stringEnd(data, i), 0
+		case b >= '0' && b <= '9':
+			if digits++; digits > maxDigits {
+				return true
+			}
+			i++
+		default:
+			digits = 0
+			i++
+		}
+	}
+	return false
+}

@@ -254,3 +254,22 @@ func TestNumberName(t *testing.T) {
 		}
 	}
 }
+
+// A Python client loses an event with an integer that its interpreter does not convert.
+func TestLongInteger(t *testing.T) {
+	digits := strings.Repeat("7", maxDigits)
+	for _, tc := range []struct {
+		name, data string
+		want       bool
+	}{
+		{"the longest", `[` + digits + `,-` + digits + `]`, false},
+		{"one more", `{"a":[-` + digits + `7]}`, true},
+		{"in a string", `"\"` + digits + `7"`, false},
+		{"short numbers", "[" + strings.Repeat("12345,", 2000) + "0]", false},
+		{"behind strings", `["` + digits + `",` + digits + `8]`, true},
+	} {
+		if got := longInteger([]byte(tc.data)); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+}
