@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,6 +15,10 @@ import (
 
 	"tbmsock/internal/freeport"
 )
+
+// Under nohup the processes that a test starts would inherit that SIGHUP is ignored; a signal that is caught is reset to
+// its default in a child.
+func init() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
 
 // openTerminal opens a pseudo-terminal: closing the master closes the terminal.
 func openTerminal(t *testing.T) (master, terminal *os.File) {

@@ -262,7 +262,7 @@ func (p *process) line() string {
 			p.t.Fatalf("%s %.100s has ended:\n%s", p.cmd.Path, p.cmd.Args, p.log())
 		}
 		return s
-	case <-time.After(patience):
+	case <-time.After(4 * patience): // a browser with seven pages, on a machine that is busy with other tests
 		p.t.Fatalf("%s %.100s says nothing:\n%s", p.cmd.Path, p.cmd.Args, p.log())
 		return ""
 	}
