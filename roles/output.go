@@ -45,10 +45,10 @@ func isTerminal(w io.Writer) bool {
 	return false
 }
 
-// stallLimit is how long an output that takes nothing is waited for at the end of the process.
+// stallLimit bounds the wait for a stalled output at the end of the process.
 const stallLimit = 5 * time.Second
 
-// queuedWriter writes lines from a goroutine of its own: an output that takes nothing, as a full pipe does, does not
+// queuedWriter writes lines from a goroutine of its own: a stalled output, such as a full pipe, does not
 // block those that write to it for ever. It can be used by several goroutines, and by one if it waits.
 type queuedWriter struct {
 	w     io.Writer
@@ -185,7 +185,7 @@ func (q *queuedWriter) setNote(note func(dropped uint64) []byte) {
 	q.mu.Unlock()
 }
 
-// close writes what is queued, and gives up when the output takes nothing: the goroutine then ends with the process, as
+// close writes the queued lines, and gives up on a stalled output: the goroutine then ends with the process, as
 // a blocked write cannot be interrupted. It returns how many lines were not written.
 func (q *queuedWriter) close() (lost uint64) {
 	q.mu.Lock()

@@ -24,7 +24,7 @@ const (
 	outboxFlight = 4 << 20  // is under way to the server
 	outboxBatch  = 1024     // packets that share a write
 	outboxRetry  = 500 * time.Millisecond
-	// Sent from memory, and not acknowledged yet, while the disk takes nothing: no more than the client takes without
+	// Sent from memory, and not acknowledged yet, while the disk rejects writes: no more than the client takes without
 	// blocking.
 	outboxDirect      = 256 // packets
 	outboxDirectBytes = 512 << 10
@@ -61,7 +61,7 @@ func outboxOptions(c *cli.Context) (*spool.Options, error) {
 }
 
 // outbox keeps packets on disk between the machine and the server. Whoever takes readings waits for neither: the writer
-// brings them to the disk, and the feeder from there to the client. While the disk takes nothing the writer hands
+// brings them to the disk, and the feeder from there to the client. While the disk rejects writes the writer hands
 // packets to the client itself, once everything on the disk has been acknowledged.
 type outbox struct {
 	log    *logrus.Entry

@@ -300,7 +300,7 @@ func TestStderrIsNotRead(t *testing.T) {
 	}
 }
 
-// Nobody reads stdout: a logger ends all the same when it is asked to, and its file goes on with the next run.
+// Nobody reads stdout: a logger still ends when it is asked to, and the next run continues its file.
 func TestStdoutIsNotRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
